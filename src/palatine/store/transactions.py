@@ -1,0 +1,650 @@
+"""What the port asks, as SQL: one statement or a few for each verb."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import apsw
+
+from palatine import instants
+from palatine.instants import Instant
+from palatine.store import rows
+from palatine.store.base import Noun
+from palatine.types import (
+    Author,
+    Cardinality,
+    Change,
+    ChangeFilter,
+    Chunk,
+    Drawer,
+    DrawerFilter,
+    Edge,
+    Entity,
+    Fact,
+    FactCounts,
+    FactFilter,
+    FormerId,
+    Kind,
+    Link,
+    Match,
+    Op,
+    PalaceState,
+    Pending,
+    Place,
+    Span,
+)
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from palatine.store.codes import Codes
+
+_UNDATED = 2**63 - 1
+_TOKENIZER = ("porter", ["unicode61", "remove_diacritics", "2"])
+
+_STATE = """SELECT palace.id, palace.schema, ifnull(c.seq, 0), ifnull(c.at, 0)
+FROM palace LEFT JOIN (SELECT seq, at FROM change ORDER BY seq DESC LIMIT 1) AS c"""
+# The rows of a page are chosen and put in order before their names are joined to them.
+_FACT_ORDER = "ORDER BY ifnull(f.valid_from, 9223372036854775807), f.id, f.version"
+_FACTS_JOINED = """) AS m CROSS JOIN fact f ON f.row = m.row
+CROSS JOIN entity s ON s.key = f.subject CROSS JOIN entity o ON o.key = f.object"""
+# The first comparison says less than the second, but only it is a seek in the index.
+_FACT_AFTER = """ifnull(f.valid_from, 9223372036854775807) >= ?
+AND (ifnull(f.valid_from, 9223372036854775807), f.id, f.version) > (?, ?, ?)"""
+# Without a filter the best are taken before anything is joined; with one, the filter is part of
+# the query, so that three drawers out of a million are found all three.
+_MATCH_ALL = """SELECT m.rowid, c.drawer, -m.rank
+FROM (SELECT rowid, rank FROM words WHERE words MATCH ? ORDER BY rank LIMIT ?) AS m
+JOIN chunk c ON c.row = m.rowid ORDER BY m.rank"""
+_MATCH_SOME = """SELECT words.rowid, c.drawer, -words.rank
+FROM words CROSS JOIN chunk c ON c.row = words.rowid CROSS JOIN drawer d ON d.row = c.drawer
+WHERE words MATCH ? AND"""
+_NEIGHBOURS = """SELECT k.row,
+ifnull((SELECT n.row FROM chunk n WHERE n.row = k.row - 1 AND n.drawer = k.drawer),
+    iif(d.source = '', NULL, (SELECT max(n.row) FROM chunk n WHERE n.drawer =
+        (SELECT e.row FROM drawer e WHERE e.source <> '' AND e.source = d.source
+         AND e.wing = d.wing AND e.room = d.room AND e.position < d.position AND e.position >= 0
+         ORDER BY e.position DESC, e.id DESC LIMIT 1)))),
+ifnull((SELECT n.row FROM chunk n WHERE n.row = k.row + 1 AND n.drawer = k.drawer),
+    iif(d.source = '', NULL, (SELECT min(n.row) FROM chunk n WHERE n.drawer =
+        (SELECT e.row FROM drawer e WHERE e.source <> '' AND e.source = d.source
+         AND e.wing = d.wing AND e.room = d.room AND e.position > d.position AND d.position >= 0
+         ORDER BY e.position, e.id LIMIT 1))))
+FROM json_each(?) j JOIN chunk k ON k.row = j.value JOIN drawer d ON d.row = k.drawer"""
+_PENDING = """SELECT p.chunk, c.drawer, d.id, d.seq, c.start, c.end FROM pending p
+JOIN chunk c ON c.row = p.chunk JOIN drawer d ON d.row = c.drawer WHERE"""
+_SET_EMBEDDER = """INSERT INTO embedder(one, name, dimension, generation, last)
+VALUES (1, ?, ?, 1, 0) ON CONFLICT(one) DO UPDATE SET name = excluded.name,
+dimension = excluded.dimension, generation = generation + 1"""
+_BEFORE_REBUILD = (
+    "INSERT INTO words(words) VALUES ('delete-all')",
+    "DELETE FROM pending WHERE chunk NOT IN (SELECT c.row FROM chunk c JOIN drawer d"
+    " ON d.row = c.drawer)",
+    "DELETE FROM vector WHERE chunk NOT IN (SELECT c.row FROM chunk c JOIN drawer d"
+    " ON d.row = c.drawer)",
+    "DELETE FROM chunk WHERE drawer NOT IN (SELECT row FROM drawer)",
+)
+_REPAIR_VECTORS = (
+    "DELETE FROM vector WHERE length(f16) <> 2 * (SELECT ifnull(max(dimension), 0) FROM embedder)",
+    "UPDATE embedder SET last = max(last, (SELECT ifnull(max(number), 0) FROM vector))",
+    "INSERT OR IGNORE INTO pending(chunk) SELECT row FROM chunk"
+    " WHERE row NOT IN (SELECT chunk FROM vector)",
+    "DELETE FROM pending WHERE chunk IN (SELECT chunk FROM vector)",
+)
+_PUT_DRAWER = """INSERT INTO drawer(id, wing, room, kind, pinned, digest, source, position, author,
+session, said_at, said_code, filed_at, changed_at, metadata, seq, text)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+ON CONFLICT(id) DO UPDATE SET wing = excluded.wing, room = excluded.room, kind = excluded.kind,
+pinned = excluded.pinned, digest = excluded.digest, source = excluded.source,
+position = excluded.position, author = excluded.author, session = excluded.session,
+said_at = excluded.said_at, said_code = excluded.said_code, changed_at = excluded.changed_at,
+metadata = excluded.metadata, seq = excluded.seq, text = excluded.text RETURNING row"""
+_PUT_FACT = """INSERT INTO fact(id, version, wing, subject, predicate, object, valid_from,
+from_code, valid_to, to_code, confidence, source, drawer, recorded_at, ended_at)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"""
+_ENTITIES = """SELECT key, name, type, properties, (SELECT json_group_array(a.name ORDER BY a.name)
+FROM alias a WHERE a.entity = entity.key) FROM entity"""
+_ORPHANS = """DELETE FROM entity WHERE key IN (?, ?) AND type = '' AND properties = '{}'
+AND NOT EXISTS (SELECT 1 FROM fact WHERE subject = entity.key)
+AND NOT EXISTS (SELECT 1 FROM fact WHERE object = entity.key)
+AND NOT EXISTS (SELECT 1 FROM alias WHERE alias.entity = entity.key)"""
+
+
+def _sql(*parts: str) -> str:
+    return " ".join(parts)
+
+
+class SqliteLookups:
+    """What both transactions can ask.
+
+    Attributes:
+        connection: in a transaction; for the store only.
+        rows_read: how many rows the statements of this transaction have yielded.
+    """
+
+    def __init__(self, connection: apsw.Connection) -> None:
+        self.connection = connection
+        self.rows_read = 0
+
+    def all_rows(self, sql: str, values: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
+        """All rows of a statement, counted; for the store only."""
+        return self._all(sql, values)
+
+    def _all(self, sql: str, values: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
+        found = self.connection.execute(sql, values).fetchall()
+        self.rows_read += len(found)
+        return found
+
+    def _one(self, sql: str, values: Sequence[Any] = ()) -> tuple[Any, ...] | None:
+        found = self.connection.execute(sql, values).fetchone()
+        self.rows_read += found is not None
+        return found
+
+    def state(self) -> PalaceState:
+        """The palace's id, schema version and last change."""
+        row: tuple[Any, ...] = self.connection.execute(_STATE).fetchall()[0]
+        return PalaceState(*row)
+
+    def drawer(self, drawer_id: str) -> Drawer | None:
+        """The drawer with this id, or with this former id."""
+        found = self._drawers(
+            "WHERE d.id = ifnull((SELECT id FROM drawer WHERE id = ?1),"
+            " (SELECT drawer FROM former_id WHERE id = ?1))",
+            [drawer_id],
+            texts=True,
+        )
+        return found[0] if found else None
+
+    def drawers(
+        self,
+        where: DrawerFilter,
+        *,
+        limit: int,
+        before: tuple[int, str] | None = None,
+        texts: bool = True,
+    ) -> list[Drawer]:
+        """Drawers, the newest filing first, then by id downwards."""
+        fragments, values = rows.drawer_terms(where)
+        if before is not None:
+            fragments.append("(d.filed_at, d.id) < (?, ?)")
+            values += before
+        tail = _sql(
+            "WHERE", rows.conditions(fragments), "ORDER BY d.filed_at DESC, d.id DESC LIMIT ?"
+        )
+        return self._drawers(tail, [*values, limit], texts=texts)
+
+    def _drawers(self, tail: str, values: Sequence[Any], *, texts: bool) -> list[Drawer]:
+        text = "d.text" if texts else "NULL"
+        sql = _sql("SELECT", rows.DRAWER_COLUMNS, ",", text, "FROM drawer d", tail)
+        return [rows.drawer_from(row[:-1], row[-1]) for row in self._all(sql, values)]
+
+    def former_ids(self, *, after: str, limit: int) -> list[FormerId]:
+        """Former ids that lead to a drawer, by id."""
+        found = self._all(
+            "SELECT f.id, f.drawer FROM former_id f JOIN drawer d ON d.id = f.drawer"
+            " WHERE f.id > ? ORDER BY f.id LIMIT ?",
+            [after, limit],
+        )
+        return [FormerId(*row) for row in found]
+
+    def places(self, where: DrawerFilter) -> list[Place]:
+        """The rooms that hold drawers, by wing, then room."""
+        fragments, values = rows.drawer_terms(where)
+        sql = _sql(
+            "SELECT d.wing, d.room, count(*) FROM drawer d WHERE",
+            rows.conditions(fragments),
+            "GROUP BY d.wing, d.room ORDER BY d.wing, d.room",
+        )
+        return [Place(*row) for row in self._all(sql, values)]
+
+    def facts(
+        self, where: FactFilter, *, limit: int, after: tuple[int | None, str, int] | None = None
+    ) -> list[Fact]:
+        """Beliefs by start of validity, undated last, then by id and version."""
+        fragments, values = rows.fact_terms(where)
+        if after is not None:
+            start, fact_id, version = after
+            fragments.append(_FACT_AFTER)
+            start = _UNDATED if start is None else start
+            values += [start, start, fact_id, version]
+        sql = _sql(
+            "SELECT",
+            rows.FACT_COLUMNS,
+            "FROM (SELECT f.row FROM fact f WHERE",
+            rows.conditions(fragments),
+            _FACT_ORDER,
+            "LIMIT ?",
+            _FACTS_JOINED,
+            _FACT_ORDER,
+        )
+        return [rows.fact_from(row) for row in self._all(sql, [*values, limit])]
+
+    def beliefs(self, *, after: tuple[str, int], limit: int) -> list[Fact]:
+        """All beliefs, also past ones, by the fact's id and version."""
+        sql = _sql(
+            "SELECT",
+            rows.FACT_COLUMNS,
+            "FROM (SELECT f.row FROM fact f WHERE (f.id, f.version) > (?, ?)",
+            "ORDER BY f.id, f.version LIMIT ?",
+            _FACTS_JOINED,
+            "ORDER BY f.id, f.version",
+        )
+        return [rows.fact_from(row) for row in self._all(sql, [*after, limit])]
+
+    def edges(self, where: FactFilter) -> list[Edge]:
+        """All beliefs that match, as steps between entities, in no order."""
+        fragments, values = rows.fact_terms(where)
+        sql = _sql("SELECT f.id, f.subject, f.object FROM fact f WHERE", rows.conditions(fragments))
+        return [Edge(*row) for row in self._all(sql, values)]
+
+    def fact_counts(self, *, wing: str | None, now: int) -> FactCounts:
+        """Counts of what is believed; `now` decides what is current."""
+        fragments, values = rows.fact_terms(FactFilter(wing=wing))
+        condition = rows.conditions(fragments)
+        # One pass in the table's order: an index would look up each row of it by itself.
+        facts, past, future = self._all(
+            _sql(
+                "SELECT count(*), count(*) FILTER (WHERE f.valid_to <= ?),"
+                " count(*) FILTER (WHERE f.valid_from > ?) FROM fact f NOT INDEXED WHERE",
+                condition,
+            ),
+            [now, now, *values],
+        )[0]
+        predicates = self._all(
+            _sql(
+                "SELECT f.predicate, count(*) AS n FROM fact f",
+                "WHERE" if wing is None else "NOT INDEXED WHERE",
+                condition,
+                "GROUP BY f.predicate ORDER BY n DESC, f.predicate",
+            ),
+            values,
+        )
+        if wing is None:
+            entities = self._all("SELECT count(*) FROM entity")[0][0]
+        else:
+            entities = self._all(
+                "SELECT count(*) FROM (SELECT subject FROM fact NOT INDEXED WHERE wing = ?1"
+                " UNION SELECT object FROM fact NOT INDEXED WHERE wing = ?1)",
+                [wing],
+            )[0][0]
+        current = facts - past - future
+        return FactCounts(entities, facts, current, past, future, dict(predicates))
+
+    def entity(self, key: str) -> Entity | None:
+        """The entity with this key, or with this key as an alias."""
+        row = self._one(
+            _sql(_ENTITIES, "WHERE key = ifnull((SELECT entity FROM alias WHERE key = ?1), ?1)"),
+            [key],
+        )
+        return None if row is None else rows.entity_from(row)
+
+    def entities(self, *, words: Sequence[str], limit: int) -> list[Entity]:
+        """Entities whose key contains any of the words, the shortest key first."""
+        condition = "EXISTS (SELECT 1 FROM json_each(?1) j WHERE instr(entity.key, j.value))"
+        found = self._all(
+            _sql(
+                _ENTITIES,
+                "WHERE",
+                condition if words else "?1 IS NOT NULL",
+                "ORDER BY length(key), key LIMIT ?2",
+            ),
+            [json.dumps(list(words)), limit],
+        )
+        return [rows.entity_from(row) for row in found]
+
+    def predicate(self, name: str) -> Cardinality | None:
+        """How many objects the predicate takes at a time; None when nobody has said."""
+        row = self._one("SELECT cardinality FROM predicate WHERE name = ?", [name])
+        return None if row is None else row[0]
+
+    def predicates(self) -> dict[str, Cardinality]:
+        """All predicates of which it is known."""
+        return dict(self._all("SELECT name, cardinality FROM predicate ORDER BY name"))
+
+    def links(self, *, ref: str | None = None, limit: int) -> list[Link]:
+        """Links by id; `ref` is a link's id, or a drawer's at one of the ends."""
+        if ref is None:
+            found = self._all("SELECT * FROM link ORDER BY id LIMIT ?", [limit])
+        else:
+            found = self._all(
+                "SELECT * FROM link WHERE id = ?1 OR (source_drawer <> '' AND source_drawer = ?1)"
+                " OR (target_drawer <> '' AND target_drawer = ?1) ORDER BY id LIMIT ?2",
+                [ref, limit],
+            )
+        return [rows.link_from(row) for row in found]
+
+    def changes(
+        self, where: ChangeFilter, *, limit: int, after: int = 0, newest_first: bool = False
+    ) -> list[Change]:
+        """Entries of the change feed with a seq greater than `after`."""
+        fragments, values = rows.change_terms(where)
+        order = "ORDER BY seq DESC LIMIT ?" if newest_first else "ORDER BY seq LIMIT ?"
+        sql = _sql(
+            "SELECT",
+            rows.CHANGE_COLUMNS,
+            "FROM change WHERE",
+            rows.conditions([*fragments, "seq > ?"]),
+            order,
+        )
+        return [rows.change_from(row) for row in self._all(sql, [*values, after, limit])]
+
+    def before(self, seq: int) -> Noun | None:
+        """The row as it stood before this change."""
+        row = self._one("SELECT before FROM revision WHERE seq = ?", [seq])
+        return None if row is None else rows.decode_noun(row[0])
+
+    def embedder(self) -> tuple[str, int] | None:
+        """The name and the dimension of what made the palace's vectors; None before the first."""
+        row = self._one("SELECT name, dimension FROM embedder")
+        return None if row is None else (row[0], row[1])
+
+    def pending(self, where: DrawerFilter, *, limit: int) -> list[Pending]:
+        """Chunks that have no vector yet, the oldest first."""
+        fragments, values = rows.drawer_terms(where)
+        found = self._all(
+            _sql(_PENDING, rows.conditions(fragments), "ORDER BY p.chunk LIMIT ?"),
+            [*values, limit],
+        )
+        return [Pending(*row) for row in found]
+
+    def count_pending(self) -> int:
+        """How many chunks have no vector yet."""
+        return int(self._all("SELECT count(*) FROM pending")[0][0])
+
+
+class SqliteReadTx(SqliteLookups):
+    """One snapshot, with search.
+
+    Attributes:
+        codes_known: the last vector's number in the codes before the snapshot began.
+    """
+
+    def __init__(
+        self,
+        connection: apsw.Connection,
+        *,
+        codes: Callable[[], Codes] | None = None,
+        codes_known: int = 0,
+    ) -> None:
+        super().__init__(connection)
+        self._codes = codes
+        self.codes_known = codes_known
+
+    def nearest(
+        self, vector: NDArray[np.float32], where: DrawerFilter, *, limit: int
+    ) -> list[Match]:
+        """The chunks nearest to the vector, the best first; the score is the cosine."""
+        from palatine.store import vectors  # noqa: PLC0415 (numpy, where meaning is asked for)
+
+        if self._codes is None:
+            raise AssertionError("only the store's own snapshots search by meaning")
+        return vectors.nearest(self, self._codes(), vector, where, limit)
+
+    def cosines(self, vector: NDArray[np.float32], chunks: Sequence[int]) -> dict[int, float]:
+        """The cosine of each of these chunks that has a vector."""
+        from palatine.store import vectors  # noqa: PLC0415 (numpy, where meaning is asked for)
+
+        return vectors.cosines(self, vector, chunks)
+
+    def matching(self, phrases: Sequence[str], where: DrawerFilter, *, limit: int) -> list[Match]:
+        """The best chunks by BM25 that contain any of the phrases."""
+        if not phrases:
+            return []
+        question = " OR ".join(f'"{phrase}"' for phrase in phrases)
+        fragments, values = rows.drawer_terms(where)
+        if fragments:
+            condition = rows.conditions(fragments)
+            sql = _sql(_MATCH_SOME, condition, "ORDER BY words.rank LIMIT ?")
+            found = self._all(sql, [question, *values, limit])
+        else:
+            found = self._all(_MATCH_ALL, [question, limit])
+        return [Match(*row) for row in found]
+
+    def words(self, texts: Sequence[str]) -> list[list[str]]:
+        """The words of each text as the index keeps them."""
+        tokenize = self.connection.fts5_tokenizer(*_TOKENIZER)
+        plain = {"include_offsets": False, "include_colocated": False}
+        return [
+            [str(word) for word in tokenize(t.encode(), apsw.FTS5_TOKENIZE_DOCUMENT, None, **plain)]
+            for t in texts
+        ]
+
+    def frequencies(self, words: Sequence[str]) -> tuple[int, dict[str, int]]:
+        """About how many chunks there are, and in how many each of these index words stands."""
+        total = self._all("SELECT ifnull(max(row), 0) FROM chunk")[0][0]
+        counts = self._all(
+            "SELECT w.term, w.doc FROM json_each(?) j JOIN word_count w ON w.term = j.value",
+            [json.dumps(list(words))],
+        )
+        return total, dict.fromkeys(words, 0) | dict(counts)
+
+    def neighbours(self, chunks: Sequence[int]) -> dict[int, tuple[int, ...]]:
+        """For each chunk the one before and the one after it."""
+        found = self._all(_NEIGHBOURS, [json.dumps(list(chunks))])
+        return {row: tuple(n for n in (a, b) if n is not None) for row, a, b in found}
+
+    def spans(self, chunks: Sequence[int]) -> list[Span]:
+        """Where these chunks stand."""
+        found = self._all(
+            "SELECT c.row, d.id, c.start, c.end FROM json_each(?) j"
+            " JOIN chunk c ON c.row = j.value JOIN drawer d ON d.row = c.drawer",
+            [json.dumps(list(chunks))],
+        )
+        return [Span(*row) for row in found]
+
+
+class SqliteWriteTx(SqliteLookups):
+    """The one writer's transaction.
+
+    Attributes:
+        recorded_at: the time of everything in it; after that of every earlier change, also
+            when the clock has stepped back.
+    """
+
+    def __init__(self, connection: apsw.Connection, state: PalaceState, author: Author) -> None:
+        super().__init__(connection)
+        self.recorded_at = Instant(max(instants.now().micros, state.last_at + 1))
+        self._author = author
+        self._began = state
+        self._seq = state.seq
+        self._operation = state.seq + 1
+
+    def state(self) -> PalaceState:
+        """As it was read at the beginning, with what was recorded since: nobody else writes."""
+        if self._seq == self._began.seq:
+            return self._began
+        return replace(self._began, seq=self._seq, last_at=self.recorded_at.micros)
+
+    def record(self, kind: Kind, ref: str, op: Op, *, wing: str, before: Noun | None) -> int:
+        """Appends to the change feed and returns the seq; keeps `before` as a revision."""
+        self._seq += 1
+        who = (self.recorded_at.micros, self._author.agent, self._author.session)
+        self.connection.execute(
+            "INSERT INTO change(seq, operation, kind, ref, op, wing, at, agent, session)"
+            " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            (self._seq, self._operation, str(kind), ref, str(op), wing, *who),
+        )
+        if before is not None:
+            self.connection.execute(
+                "INSERT INTO revision(seq, before) VALUES (?, ?)",
+                (self._seq, rows.encode_noun(before)),
+            )
+        return self._seq
+
+    def put_drawer(self, drawer: Drawer, chunks: Sequence[Chunk]) -> None:
+        """Inserts the drawer, or replaces the one with its id, chunks and full text included."""
+        row = self.connection.execute(_PUT_DRAWER, rows.drawer_values(drawer)).get
+        self._delete_chunks(row)
+        self._put_chunks(row, chunks)
+
+    def _put_chunks(self, drawer_row: int, chunks: Sequence[Chunk]) -> None:
+        # A drawer's chunks have consecutive numbers: that is how its neighbours are found.
+        first = self.connection.execute("SELECT ifnull(max(row), 0) + 1 FROM chunk").get
+        self.connection.executemany(
+            "INSERT INTO chunk(row, drawer, start, end) VALUES (?, ?, ?, ?)",
+            [(first + n, drawer_row, chunk.start, chunk.end) for n, chunk in enumerate(chunks)],
+        )
+        self._put_words(first, chunks)
+        self.connection.executemany(
+            "INSERT INTO pending(chunk) VALUES (?)", [(first + n,) for n in range(len(chunks))]
+        )
+
+    def _put_words(self, first: int, chunks: Sequence[Chunk]) -> None:
+        self.connection.executemany(
+            "INSERT INTO words(rowid, text) VALUES (?, ?)",
+            [(first + n, chunk.indexed) for n, chunk in enumerate(chunks)],
+        )
+
+    def _delete_chunks(self, drawer_row: int) -> None:
+        found = self._all("SELECT row FROM chunk WHERE drawer = ?", [drawer_row])
+        if found:
+            self.connection.executemany("DELETE FROM words WHERE rowid = ?", found)
+            self.connection.executemany("DELETE FROM pending WHERE chunk = ?", found)
+            self.connection.executemany("DELETE FROM vector WHERE chunk = ?", found)
+            self.connection.execute("DELETE FROM chunk WHERE drawer = ?", [drawer_row])
+
+    def delete_drawer(self, drawer_id: str) -> None:
+        """Removes the drawer with its chunks and full-text rows."""
+        row = self.connection.execute("SELECT row FROM drawer WHERE id = ?", [drawer_id]).get
+        self._delete_chunks(row)
+        self.connection.execute("DELETE FROM drawer WHERE row = ?", [row])
+
+    def put_former_id(self, former: str, drawer_id: str) -> None:
+        """Makes an id from elsewhere lead to this drawer."""
+        self.connection.execute(
+            "INSERT OR REPLACE INTO former_id(id, drawer) VALUES (?, ?)", [former, drawer_id]
+        )
+
+    def put_fact(self, fact: Fact) -> None:
+        """Inserts a belief."""
+        self.connection.execute(_PUT_FACT, rows.fact_values(fact))
+
+    def end_fact(self, fact_id: str, version: int) -> None:
+        """Stops believing this belief, at this transaction's time."""
+        self.connection.execute(
+            "UPDATE fact SET ended_at = ? WHERE id = ? AND version = ?",
+            [self.recorded_at.micros, fact_id, version],
+        )
+
+    def erase_fact(self, fact_id: str) -> None:
+        """Removes all beliefs about the fact, and its entities when nothing else holds them."""
+        keys = self._one("SELECT subject, object FROM fact WHERE id = ?", [fact_id])
+        self.connection.execute("DELETE FROM fact WHERE id = ?", [fact_id])
+        self.connection.execute(_ORPHANS, keys or ("", ""))
+
+    def put_entity(self, entity: Entity) -> None:
+        """Inserts the entity, or replaces name, type and properties of the one with its key."""
+        self.connection.execute(
+            "INSERT INTO entity(key, name, type, properties) VALUES (?, ?, ?, ?)"
+            " ON CONFLICT(key) DO UPDATE SET name = excluded.name, type = excluded.type,"
+            " properties = excluded.properties",
+            [entity.key, entity.name, entity.type, json.dumps(dict(entity.properties))],
+        )
+
+    def delete_entity(self, key: str) -> None:
+        """Removes an entity; no fact may name it."""
+        self.connection.execute("DELETE FROM entity WHERE key = ?", [key])
+
+    def put_alias(self, name: str, alias_key: str, entity_key: str) -> None:
+        """Makes a name lead to an entity."""
+        self.connection.execute(
+            "INSERT OR REPLACE INTO alias(key, name, entity) VALUES (?, ?, ?)",
+            [alias_key, name, entity_key],
+        )
+
+    def delete_alias(self, alias_key: str) -> None:
+        """Removes an alias."""
+        self.connection.execute("DELETE FROM alias WHERE key = ?", [alias_key])
+
+    def put_predicate(self, name: str, cardinality: Cardinality | None) -> None:
+        """Says how many objects the predicate takes at a time; None: not known."""
+        if cardinality is None:
+            self.connection.execute("DELETE FROM predicate WHERE name = ?", [name])
+        else:
+            self.connection.execute(
+                "INSERT OR REPLACE INTO predicate(name, cardinality) VALUES (?, ?)",
+                [name, cardinality],
+            )
+
+    def put_link(self, link: Link) -> None:
+        """Inserts the link, or replaces the one with its id."""
+        self.connection.execute(
+            "INSERT OR REPLACE INTO link VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            rows.link_values(link),
+        )
+
+    def delete_link(self, link_id: str) -> None:
+        """Removes the link."""
+        self.connection.execute("DELETE FROM link WHERE id = ?", [link_id])
+
+    def forget_revisions(self, kind: Kind, ref: str) -> int:
+        """Removes what stood before any change of this object; returns how many."""
+        self.connection.execute(
+            "DELETE FROM revision WHERE seq IN (SELECT seq FROM change WHERE ref = ? AND kind = ?)",
+            [ref, str(kind)],
+        )
+        return self.connection.changes()
+
+    def set_embedder(self, name: str, dimension: int) -> None:
+        """Records which embedder the vectors are of; those there are go, and all is pending."""
+        self.connection.execute("DELETE FROM vector")
+        self.connection.execute("DELETE FROM pack")
+        self.connection.execute("INSERT OR IGNORE INTO pending(chunk) SELECT row FROM chunk")
+        self.connection.execute(_SET_EMBEDDER, (name, dimension))
+
+    def put_vectors(self, vectors: Sequence[tuple[int, int, NDArray[np.float32]]]) -> int:
+        """Stores vectors of chunks whose drawer still has that seq; returns how many."""
+        from palatine.store import vectors as stored  # noqa: PLC0415 (numpy, as who calls has it)
+
+        return stored.put(self, vectors)
+
+    # For the store itself
+
+    def rebuild(self, chunks_of: Callable[[Drawer], Sequence[Chunk]]) -> int:
+        """Makes chunks and full text anew from every drawer; returns the number of chunks.
+
+        Chunks that come out as they were keep their numbers, and so their vectors.
+        """
+        for statement in _BEFORE_REBUILD:
+            self.connection.execute(statement)
+        made = 0
+        for (row,) in self._all("SELECT row FROM drawer ORDER BY row"):
+            drawer = self._drawers("WHERE d.row = ?", [row], texts=True)[0]
+            chunks = chunks_of(drawer)
+            was = self._all(
+                "SELECT row, start, end FROM chunk WHERE drawer = ? ORDER BY row", [row]
+            )
+            first = was[0][0] if was else 0
+            if was == [(first + n, c.start, c.end) for n, c in enumerate(chunks)]:
+                self._put_words(first, chunks)
+            else:
+                self._delete_chunks(row)
+                self._put_chunks(row, chunks)
+            made += len(chunks)
+        self._repair_vectors()
+        return made
+
+    def _repair_vectors(self) -> None:
+        for statement in _REPAIR_VECTORS:
+            self.connection.execute(statement)
+        if self._one("SELECT 1 FROM embedder"):
+            from palatine.store import vectors  # noqa: PLC0415 (numpy, where there are vectors)
+
+            vectors.repack(self.connection)
+
+    def drop_dead_codes(self) -> None:
+        """Rewrites the packs that hold codes of texts that are gone."""
+        if self._one("SELECT 1 FROM pack"):
+            from palatine.store import vectors  # noqa: PLC0415 (numpy, where there are vectors)
+
+            vectors.drop_dead_codes(self.connection)
+
+    def merge_words(self, pages: int) -> bool:
+        """Merges the full-text index by so many pages (negative: begins anew); False when done."""
+        before = self.connection.total_changes()
+        self.connection.execute("INSERT INTO words(words, rank) VALUES ('merge', ?)", [pages])
+        return self.connection.total_changes() - before >= 2
