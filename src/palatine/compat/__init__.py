@@ -1,0 +1,1 @@
+"""Other people's shapes over Palatine's rules."""

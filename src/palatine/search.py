@@ -1,0 +1,257 @@
+"""Search: candidates by words and by meaning, neighbours' bonus, the best chunk of each drawer.
+
+The constants are the measured ones of docs/decisions/0003-ranking.md; do not tune them on the set
+they were found on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import pairwise
+from math import log
+from typing import TYPE_CHECKING
+
+from palatine import text as texts
+from palatine.embedding import Embedding, Question
+from palatine.errors import InputError
+from palatine.store.base import ReadTx, Store
+from palatine.types import DrawerFilter, Hit, Match, SearchResult, Span
+
+if TYPE_CHECKING:
+    from palatine.embedding import Vector
+
+CANDIDATES = 1000
+"""The best chunks by BM25 that are looked at; fewer loses quality on many-session questions."""
+NEAREST = 200
+"""The nearest chunks by meaning that are looked at."""
+MEANING_SHARE = 0.6
+"""What the cosine counts in a chunk's score; the rest is its words'."""
+LEAST_COSINE = 0.2
+"""What is farther away and has no word of the question in it is not found."""
+NEIGHBOUR_POOL = 200
+NEIGHBOUR_BONUS = 0.35
+"""The share of its better neighbour's score that a chunk gets."""
+COMMON_FROM_CHUNKS = 50_000
+COMMON_SHARE = 0.05
+"""From so many chunks on, words that stand in more than this share of them leave the question."""
+KEPT_WORDS = 2
+"""The rarest ones stay in any case."""
+MOST_PHRASES = 100
+"""Of a longer question the rarest ones are looked for."""
+MOST_READ = 10_000
+"""Of a question as long as a book so many are weighed at all."""
+
+
+class Search:
+    """Finds drawers of one store by their words and, with an embedder, by their meaning."""
+
+    def __init__(self, store: Store, embedding: Embedding) -> None:
+        self._store = store
+        self._embedding = embedding
+
+    def __call__(self, query: str, where: DrawerFilter, *, limit: int) -> SearchResult:
+        """The best drawers for a question, in one snapshot.
+
+        Args:
+            query: any text, of any length; operators have no meaning. Quoted words are a phrase.
+            where: applies inside the query: a filter that leaves three drawers finds all three.
+            limit: 1 to 100.
+
+        Raises:
+            InputError: the query is empty, or the limit is out of range.
+        """
+        if not isinstance(query, str) or not query.strip():
+            raise InputError("the query is empty; say what to look for")
+        if isinstance(limit, bool) or not isinstance(limit, int) or not 1 <= limit <= 100:
+            raise InputError(f"limit {limit!r} cannot be used; give a whole number from 1 to 100")
+        phrases = texts.phrases(query)
+        question = self._embedding.question(query)  # before any transaction of the search
+        with self._store.read() as tx:
+            seq = tx.state().seq
+            weights, asked, dropped = _weigh(tx, phrases[:MOST_READ])
+            matches = tx.matching(asked, where, limit=CANDIDATES)
+            found = _found(tx, question, where, matches)
+            hits = _hits(tx, found, _best_chunks(tx, found)[:limit], weights)
+            rows_read = question.rows_read + tx.rows_read
+        return SearchResult(
+            hits,
+            seq,
+            (*dropped, *phrases[MOST_READ:]),
+            rows_read,
+            meaning=found.vector is not None,
+            pending=found.pending,
+            remark=question.remark,
+        )
+
+
+Weights = Mapping[str, tuple[tuple[str, ...], float]]
+"""For each phrase its words as the index keeps them, and its weight (the sum of their idf)."""
+
+
+def _weigh(tx: ReadTx, phrases: Sequence[str]) -> tuple[Weights, Sequence[str], Sequence[str]]:
+    """All weights, what to look for, and what of it is left out.
+
+    What stands in no chunk is not looked for; it counts in the confidence all the same.
+    """
+    words = [tuple(found) for found in tx.words(phrases)]
+    total, counts = tx.frequencies(sorted({word for group in words for word in group}))
+    weights = {
+        phrase: (group, sum(_idf(total, counts[word]) for word in group))
+        for phrase, group in zip(phrases, words, strict=True)
+        if group
+    }
+    possible = [p for p, (group, _) in weights.items() if all(counts[word] for word in group)]
+    rarest = sorted(possible, key=lambda phrase: -weights[phrase][1])
+    dropped = set(rarest[MOST_PHRASES:])
+    if total >= COMMON_FROM_CHUNKS:
+        most = COMMON_SHARE * total
+        dropped |= {
+            phrase
+            for phrase in rarest[KEPT_WORDS:]
+            if len(weights[phrase][0]) == 1 and counts[weights[phrase][0][0]] > most
+        }
+    asked = [phrase for phrase in possible if phrase not in dropped]
+    return weights, asked, [phrase for phrase in possible if phrase in dropped]
+
+
+def _idf(total: int, count: int) -> float:
+    """BM25's inverse document frequency, never below zero (Robertson and Zaragoza 2009)."""
+    return log((max(total - count, 0) + 0.5) / (count + 0.5) + 1)
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """What was found, before neighbours count.
+
+    Attributes:
+        drawers: for each chunk its drawer's number.
+        scores: for each chunk its score.
+        text_ranks, vector_ranks: for each chunk its rank, from 1, if it has one.
+        cosines: for each chunk how near it is, if it was compared.
+        vector: the question's; None: only words count.
+        pending: so many chunks could be found by words only.
+    """
+
+    drawers: dict[int, int]
+    scores: dict[int, float]
+    text_ranks: dict[int, int]
+    vector_ranks: dict[int, int] = field(default_factory=dict)
+    cosines: dict[int, float] = field(default_factory=dict)
+    vector: Vector | None = None
+    pending: int = 0
+
+
+def _found(tx: ReadTx, question: Question, where: DrawerFilter, matches: Sequence[Match]) -> _Found:
+    """The candidates with their scores."""
+    top = max((match.score for match in matches), default=0.0)
+    words = _Found(
+        {match.chunk: match.drawer for match in matches},
+        {match.chunk: match.score / top if top > 0 else 1.0 for match in matches},
+        {match.chunk: rank for rank, match in enumerate(matches, start=1)},
+    )
+    # The palace may have got another embedder since the question was embedded.
+    if question.vector is None or tx.embedder() not in (None, question.embedder):
+        return words
+    fresh = _fresh(tx, question, where)
+    near = tx.nearest(question.vector, where, limit=NEAREST) + fresh
+    near.sort(key=lambda match: -match.score)
+    cosines = {match.chunk: match.score for match in near}
+    others = [chunk for chunk in words.drawers if chunk not in cosines]
+    cosines |= tx.cosines(question.vector, others)
+    near = [m for m in near if m.score >= LEAST_COSINE or m.chunk in words.drawers]
+    drawers = words.drawers | {match.chunk: match.drawer for match in near}
+    return _Found(
+        drawers,
+        {chunk: _score(chunk, words.scores, cosines) for chunk in drawers},
+        words.text_ranks,
+        {match.chunk: rank for rank, match in enumerate(near, start=1)},
+        cosines,
+        question.vector,
+        tx.count_pending() - len(fresh),
+    )
+
+
+def _fresh(tx: ReadTx, question: Question, where: DrawerFilter) -> list[Match]:
+    """Chunks without a vector in the palace whose vectors came with the question."""
+    if not question.fresh or question.vector is None:
+        return []
+    return [
+        Match(chunk.chunk, chunk.number, float(question.vector @ vector))
+        for chunk in tx.pending(where, limit=len(question.fresh))
+        if (vector := question.fresh.get((chunk.chunk, chunk.seq))) is not None
+    ]
+
+
+def _score(chunk: int, words: Mapping[int, float], cosines: Mapping[int, float]) -> float:
+    """A chunk that has no vector yet is taken to be as near as its words say."""
+    by_words = words.get(chunk, 0.0)
+    if chunk in cosines:
+        by_meaning = max(0.0, cosines[chunk])
+    else:
+        by_meaning = by_words * max(cosines.values(), default=1.0)
+    return MEANING_SHARE * by_meaning + (1 - MEANING_SHARE) * by_words
+
+
+def _best_chunks(tx: ReadTx, found: _Found) -> list[tuple[float, int]]:
+    """Each drawer's best chunk with its score, the best first."""
+    if not found.scores:
+        return []
+    pool = sorted(found.scores, key=lambda chunk: -found.scores[chunk])[:NEIGHBOUR_POOL]
+    neighbours = tx.neighbours(pool)
+    scores = found.scores
+    if found.vector is not None:
+        unscored = {n for near in neighbours.values() for n in near} - scores.keys()
+        nearness = tx.cosines(found.vector, sorted(unscored))
+        scores = scores | {n: MEANING_SHARE * max(0.0, near) for n, near in nearness.items()}
+    best: dict[int, tuple[float, int]] = {}
+    for chunk, drawer in found.drawers.items():
+        beside = max((scores.get(n, 0.0) for n in neighbours.get(chunk, ())), default=0.0)
+        score = scores[chunk] + NEIGHBOUR_BONUS * beside
+        if drawer not in best or score > best[drawer][0]:
+            best[drawer] = (score, chunk)
+    return sorted(best.values(), key=lambda each: -each[0])
+
+
+def _hits(
+    tx: ReadTx, found: _Found, best: Sequence[tuple[float, int]], weights: Weights
+) -> tuple[Hit, ...]:
+    spans = {span.chunk: span for span in tx.spans([chunk for _, chunk in best])}
+    ids = tuple(span.drawer for span in spans.values())
+    drawers = {drawer.id: drawer for drawer in tx.drawers(DrawerFilter(ids=ids), limit=len(ids))}
+    hits = []
+    for score, chunk in best:
+        span = spans[chunk]
+        drawer = drawers[span.drawer]
+        confidence = _confidence(tx, _seen(drawer.text, span, drawer.author), weights)
+        hits.append(
+            Hit(
+                drawer,
+                span.start,
+                span.end,
+                score,
+                confidence,
+                text_rank=found.text_ranks.get(chunk),
+                vector_rank=found.vector_ranks.get(chunk),
+                cosine=found.cosines.get(chunk),
+            )
+        )
+    return tuple(hits)
+
+
+def _seen(text: str, span: Span, author: str) -> str:
+    return texts.indexed_text(text, span.start, span.end, said="", speaker=author, source="")
+
+
+def _confidence(tx: ReadTx, seen: str, weights: Weights) -> float:
+    """The share of the question's weight that stands in the text, 0 to 1."""
+    words = tx.words([seen])[0]
+    single = set(words)
+    pairs = set(pairwise(words))
+    found = total = 0.0
+    for group, weight in weights.values():
+        total += weight
+        # Adjacent pairs stand for the whole phrase: three words in a row have both pairs.
+        if group[0] in single and all(pair in pairs for pair in pairwise(group)):
+            found += weight
+    return found / total if total else 0.0
