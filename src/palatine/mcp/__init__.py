@@ -1,0 +1,1 @@
+"""The Model Context Protocol server: registry, wire format, stdio process."""
