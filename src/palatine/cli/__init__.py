@@ -1,0 +1,140 @@
+"""The command line: tables for a person at a terminal, plain lines in a pipe, JSON on request."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+from collections.abc import Sequence
+from io import TextIOWrapper
+from pathlib import Path
+
+import click
+
+from palatine import __version__
+from palatine.cli.options import palace_option
+from palatine.cli.output import hint
+from palatine.errors import ConflictError, InputError, NotFoundError, PalatineError
+
+_COMMANDS = {
+    "add": "palatine.cli.drawers",
+    "search": "palatine.cli.drawers",
+    "get": "palatine.cli.drawers",
+    "list": "palatine.cli.drawers",
+    "update": "palatine.cli.edits",
+    "delete": "palatine.cli.edits",
+    "pin": "palatine.cli.edits",
+    "unpin": "palatine.cli.edits",
+    "link": "palatine.cli.edits",
+    "links": "palatine.cli.edits",
+    "unlink": "palatine.cli.edits",
+    "diary": "palatine.cli.edits",
+    "kg": "palatine.cli.facts",
+    "status": "palatine.cli.care",
+    "log": "palatine.cli.feed",
+    "changes": "palatine.cli.feed",
+    "undo": "palatine.cli.care",
+    "forget": "palatine.cli.care",
+    "export": "palatine.cli.transfer",
+    "import": "palatine.cli.transfer",
+    "doctor": "palatine.cli.care",
+    "embed": "palatine.cli.meaning",
+    "reembed": "palatine.cli.meaning",
+    "mcp": "palatine.cli.care",
+    "demo": "palatine.cli.demo",
+}
+"""Each command and the module that has it as `<name>_command`; in the order of the help."""
+
+USAGE, BUSY_OR_BROKEN, INTERRUPTED, NOBODY_READS = 2, 4, 130, 141
+_CODES: tuple[tuple[type[PalatineError], int], ...] = (
+    (NotFoundError, 1),
+    (InputError, USAGE),
+    (ConflictError, 3),
+    (PalatineError, BUSY_OR_BROKEN),
+)
+
+
+class _Commands(click.Group):
+    """Loads the module of a command when that command runs: `--help` of one needs no other."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(_COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in _COMMANDS:
+            return None
+        module = importlib.import_module(_COMMANDS[cmd_name])
+        command: click.Command = getattr(module, f"{cmd_name}_command")
+        return command
+
+
+@click.command(
+    cls=_Commands,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    epilog="Exit codes: 0 done; 1 not found, or nothing matched; 2 the command or a value cannot be"
+    " used; 3 somebody else's write stands against it; 4 the palace is busy, damaged or missing;"
+    " 5 doctor found problems; 130 interrupted.",
+)
+@click.version_option(__version__, message="%(prog)s %(version)s")
+@palace_option
+def commands() -> None:
+    """A memory palace that you and any number of AI agents share.
+
+    \b
+      palatine add "We ship on Fridays because ..."     files a text, and says where
+      palatine search why fridays                       finds it again
+      palatine kg add Max works_at Acme --from 2024-03  keeps a fact and its time
+      palatine demo                                     four agents write at once
+    """  # noqa: D301 (the mark tells click not to wrap)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs one command; the only place where errors become messages and exit codes.
+
+    Args:
+        argv: the words after `palatine`; None: those of this process.
+    """
+    sys.stdout = sys.stdout or Path(os.devnull).open("w")  # noqa: SIM115 (for good: it was closed)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # for terminals that are not UTF-8
+    try:
+        return _run(sys.argv[1:] if argv is None else list(argv))
+    except click.exceptions.NoArgsIsHelpError as error:
+        hint(error.format_message())
+        return USAGE
+    except click.ClickException as error:
+        path = error.ctx.command_path if isinstance(error, click.UsageError) and error.ctx else ""
+        more = f"; see {path} --help" if path else ""
+        hint(f"{path or 'palatine'}: {_one_line(error.format_message()).rstrip('.')}{more}")
+        return USAGE
+    except (click.Abort, KeyboardInterrupt):
+        hint("interrupted")
+        return INTERRUPTED
+    except PalatineError as error:
+        hint(f"palatine: {_one_line(str(error))}")
+        return next(code for kind, code in _CODES if isinstance(error, kind))
+    except BrokenPipeError:
+        return NOBODY_READS
+    except OSError as error:
+        hint(f"palatine: {_one_line(str(error))}")
+        return BUSY_OR_BROKEN
+
+
+def _run(argv: list[str]) -> int:
+    # Not `commands.main`: it takes a broken pipe for itself and ends with 1, "not found" here.
+    try:
+        with commands.make_context("palatine", argv) as context:
+            code = commands.invoke(context)
+        sys.stdout.flush()
+    except click.exceptions.Exit as done:
+        return done.exit_code
+    except BrokenPipeError:
+        # What is left in the buffer goes nowhere, without another complaint at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise
+    return code if isinstance(code, int) else 0
+
+
+def _one_line(message: str) -> str:
+    return " ".join(message.split())

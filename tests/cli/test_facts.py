@@ -1,0 +1,94 @@
+import pytest
+
+
+def test_a_fact_is_shown_now_then_and_over_time(run) -> None:
+    run("kg", "add", "Max", "works at", "Acme", "--from", "2024-03", "--source", "a.md")
+    run("kg", "supersede", "Max", "works_at", "Acme", "Initech", "--at", "2025-02")
+    assert [row[3] for row in run("kg", "show", "max").rows] == ["Initech"]
+    ((key, *then),) = run("kg", "show", "Max", "--as-of", "2024-06").rows
+    assert then == ["Max", "works_at", "Acme", "2024-03", "2025-01", "", ""]
+    everything = run("kg", "show", "Max", "--all", "--json").json
+    assert [fact["object"] for fact in everything["facts"]] == ["Acme", "Initech"]
+    assert everything["facts"][0]["id"] == key
+    assert run("kg", "timeline").rows == run("kg", "timeline", "Max").rows
+    assert len(run("kg", "timeline").rows) == 2
+    assert run("kg", "timeline", "--json").json["cursor"] == ""
+    assert ["past", "1"] in run("kg", "stats").rows
+    assert ["predicate", "works_at", "2"] in run("kg", "stats").rows
+    assert run("kg", "stats", "--json").json["single_predicates"] == ["works_at"]
+
+
+def test_what_was_believed_can_be_asked_after_it_was_deleted(run) -> None:
+    added = run("kg", "add", "Max", "likes", "tea", "--json").json
+    deleted = run("kg", "delete", added["fact"]["id"], "--json").json["fact"]
+    assert run("kg", "show", "Max", "--all", code=1).out == ""
+    before = added["fact"]["recorded_at"]
+    assert run("kg", "show", "Max", "--known-at", before).rows[0][3] == "tea"
+    run("kg", "show", "Max", "--known-at", deleted["believed_until"], code=1)
+
+
+def test_the_same_fact_again_is_one_and_a_contradiction_is_told(run) -> None:
+    ((key, what, _),) = run("kg", "add", "Max", "works_at", "Acme", "--from", "2024").rows
+    assert what == "added"
+    again = run("kg", "add", "max", "works at", "ACME", "--from", "2023")
+    assert again.rows[0][:2] == [key, "known already"]
+    assert "valid_from is 2024, not 2023" in again.err
+    beside = run("kg", "add", "Max", "works_at", "Initech")
+    assert "beside it stands: Max works_at Acme" in beside.err
+
+
+def test_a_fact_is_ended_once(run) -> None:
+    run("kg", "add", "Max", "works_at", "Acme", "--from", "2024")
+    assert run("kg", "end", "Max", "works_at", "Acme", "--at", "2025-03").rows[0][1] == "ended"
+    again = run("kg", "end", "Max", "works_at", "Acme", "--at", "2025-03")
+    assert again.rows[0][1] == "ended already"
+    assert "by ann" in run("kg", "end", "Max", "works_at", "Acme", "--at", "2025", code=3).err
+    assert "Max works_at Acme" in run("kg", "end", "Max", "works_at", "Globex", code=1).err
+
+
+def test_who_supersedes_second_is_told_what_holds_now(run) -> None:
+    run("kg", "add", "shop", "ships_with", "Northpost")
+    won = run("kg", "supersede", "shop", "ships_with", "Northpost", "Swiftbox", "--json").json
+    assert (won["fact"]["object"], won["ended"]["object"]) == ("Swiftbox", "Northpost")
+    lost = run("kg", "supersede", "shop", "ships_with", "Northpost", "Fastpost", code=3)
+    assert "shop ships_with Swiftbox" in lost.err
+    assert lost.out == ""
+
+
+def test_a_path_is_printed_in_order_and_its_absence_is_exit_code_one(run) -> None:
+    for names in (("a", "knows", "b"), ("c", "knows", "b"), ("c", "knows", "d"), ("x", "is", "y")):
+        run("kg", "add", *names)
+    assert [(row[1], row[3]) for row in run("kg", "path", "a", "d").rows] == [
+        ("a", "b"),
+        ("c", "b"),
+        ("c", "d"),
+    ]
+    assert "no path" in run("kg", "path", "a", "d", "--depth", "2", code=1).err
+    assert run("kg", "path", "a", "x", "--json", code=1).json == {"facts": []}
+
+
+def test_an_unknown_name_names_near_ones(run) -> None:
+    run("kg", "add", "Dr. Chen", "leads", "research")
+    assert "Dr. Chen" in run("kg", "show", "Chen", code=1).err
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("kg", "add", "a", "b"),
+        ("kg", "add", "a", "b", ""),
+        ("kg", "add", "a", "b", "c", "--from", "yesterday"),
+        ("kg", "add", "a", "b", "c", "--from", "2025", "--to", "2024"),
+        ("kg", "add", "a", "b", "c", "--confidence", "2"),
+        ("kg", "add", "a\x00", "b", "c"),
+        ("kg", "show", "a", "--all", "--as-of", "2025"),
+        ("kg", "timeline", "--cursor", "x"),
+        ("kg", "path", "a", "b", "--depth", "99"),
+    ],
+)
+def test_a_value_that_cannot_be_used_is_exit_code_two_and_one_line(run, words) -> None:
+    run("kg", "add", "a", "b", "d")
+    refused = run(*words, code=2)
+    assert refused.out == ""
+    assert len(refused.err.splitlines()) == 1
+    assert len(run("changes").rows) == 1
