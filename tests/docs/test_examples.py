@@ -1,0 +1,72 @@
+"""Runs what the README and the tutorial show: library code and commands, with their output.
+
+A `python` block runs as it stands; its `# prints …` comments must be printed, in order. Of a
+`console` block each line after `$ ` runs in a shell and must succeed; the lines below it must come
+out, in order, where `…` stands for anything.
+"""
+
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+PAGES = ("README.md", "docs/tutorial.md")
+BLOCK = re.compile(r"^```(python|console)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+
+
+def blocks(page: str) -> list[tuple[str, str]]:
+    return BLOCK.findall((ROOT / page).read_text("utf-8"))
+
+
+def surroundings(home: Path) -> dict[str, str]:
+    """A fresh home with its own palace, and the commands of this environment."""
+    kept = {name: os.environ[name] for name in ("LANG", "TMPDIR") if name in os.environ}
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.defpath}"
+    return kept | {"HOME": str(home), "PATH": path, "PALATINE_PALACE": str(home / "memory")}
+
+
+def run(command: list[str], home: Path) -> str:
+    done = subprocess.run(
+        command, cwd=home, env=surroundings(home), capture_output=True, text=True, timeout=60
+    )
+    assert done.returncode == 0, f"{command}\n{done.stdout}{done.stderr}"
+    return done.stdout
+
+
+def expect(wanted: list[str], output: str) -> None:
+    """Asserts that the wanted lines come out in order; `…` stands for anything."""
+    lines = iter(output.splitlines())
+    for want in wanted:
+        pattern = ".*".join(re.escape(part.strip()) for part in want.split("…"))
+        assert any(re.search(pattern, line) for line in lines), f"{want!r} not in:\n{output}"
+
+
+def commands(block: str) -> Iterator[tuple[str, list[str]]]:
+    for part in re.split(r"^\$ ", block, flags=re.MULTILINE)[1:]:
+        command, *wanted = part.replace("\\\n", " ").splitlines()
+        yield command, [line for line in wanted if line.strip()]
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_what_a_page_shows_is_what_happens(page: str, tmp_path: Path) -> None:
+    found = blocks(page)
+    assert found
+    for language, block in found:
+        if language == "python":
+            wanted = re.findall(r"# prints (.*)$", block, re.MULTILINE)
+            expect(wanted, run([sys.executable, "-c", block], tmp_path))
+        else:
+            for command, lines in commands(block):
+                expect(lines, run(["bash", "-c", command], tmp_path))
+
+
+@pytest.mark.parametrize("page", sorted(ROOT.glob("*.md")) + sorted(ROOT.glob("docs/**/*.md")))
+def test_every_link_leads_somewhere(page: Path) -> None:
+    for target in re.findall(r"\]\(([^)#]+?)(?:#[^)]*)?\)", page.read_text("utf-8")):
+        if not target.startswith(("http:", "https:")):
+            assert (page.parent / target).exists(), target
