@@ -32,7 +32,8 @@ class Corpus:
 
     def __init__(self, seed: int = 1, *, vocabulary: int = 50_000) -> None:
         self._draw = random.Random(seed)
-        self._words = [*FUNCTION_WORDS, *_made_up(vocabulary, self._draw)]
+        # One vocabulary whatever the seed: questions of one corpus are about texts of another.
+        self._words = [*FUNCTION_WORDS, *_made_up(vocabulary, random.Random(0))]
         weights = [(rank + 2.7) ** -1.07 for rank in range(len(self._words))]
         self._cumulative = list(accumulate(weights))
         self._content = list(accumulate(weights[len(FUNCTION_WORDS) :]))

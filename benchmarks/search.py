@@ -1,4 +1,4 @@
-"""Full-text search in palaces of different sizes, beside a scan with LIKE."""
+"""Search by words in palaces of different sizes, beside a scan with LIKE."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ import sys, time
 start = time.perf_counter()
 from palatine import Palace
 imported = time.perf_counter()
-with Palace.open(sys.argv[1], create=False) as palace:
+with Palace.open(sys.argv[1], create=False, embedder="none") as palace:
     opened = time.perf_counter()
     palace.search(sys.argv[2])
     first = time.perf_counter()
@@ -62,7 +62,7 @@ def measure(report: Report, drawers: int, given: argparse.Namespace) -> None:
     key = corpus.identifier()
     with scratch(given.folder) as folder:
         place = folder / "palace"
-        with Palace.open(place) as palace:
+        with Palace.open(place, embedder="none") as palace:
             start = time.perf_counter()
             fill(palace, corpus, drawers)
             built = time.perf_counter() - start
@@ -70,7 +70,7 @@ def measure(report: Report, drawers: int, given: argparse.Namespace) -> None:
                 palace.add(f"{corpus.text()} {key} is number {number}", wing="small")
         news = [first_search(place, [corpus.question(), corpus.question()]) for _ in range(5)]
         connection = apsw.Connection(str(place / "palace.db"))
-        with Palace.open(place) as palace:
+        with Palace.open(place, embedder="none") as palace:
             palace.search("warm up the cache")
             small = [f"{question} {key}" for question in questions]
             seen = {

@@ -55,7 +55,7 @@ class Palatine:
     """A palace, through the public library."""
 
     def __init__(self, place: str) -> None:
-        self._palace = Palace.open(place)
+        self._palace = Palace.open(place, embedder="none")
         self.close = self._palace.close
         corpus = Corpus(2)
         self._questions = [corpus.question() for _ in range(200)]
@@ -151,7 +151,7 @@ def palatine(report: Report, given: argparse.Namespace) -> None:
     for chunks in given.chunks:
         with scratch(given.folder) as folder:
             place = folder / "palace"
-            with Palace.open(place) as palace:
+            with Palace.open(place, embedder="none") as palace:
                 fill(palace, Corpus(), chunks)
             seen = measure(Palatine, str(place), given.rounds, 0.0)
         table.append(

@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import apsw
 
 from palatine import text as texts
-from palatine.store import rows
+from palatine.store import migrations, rows
 from palatine.store.connections import Files
 from palatine.types import Problem
 
@@ -100,6 +101,9 @@ _ROWS: tuple[tuple[str, str, Callable[[Any], object]], ...] = (
     ("*", "former_id", tuple),
 )
 
+# What damaged rows raise: no text, no JSON, no such kind, NULL.
+_UNREADABLE = (ValueError, TypeError, LookupError, AttributeError)
+
 
 def check_rows(connection: apsw.Connection) -> list[Problem]:
     """SQLite's own checks, then ours, in the connection's read transaction."""
@@ -108,10 +112,23 @@ def check_rows(connection: apsw.Connection) -> list[Problem]:
         for row in connection.execute("PRAGMA integrity_check(20)")
         if row[0] != "ok"
     ]
-    unreadable = list(_check_readable(connection))
-    if unreadable:
-        return problems + unreadable
-    return [*problems, *_check_references(connection), *_check_texts(connection)]
+    for check in (_check_schema, _check_readable, _check_references, _check_texts):
+        try:
+            problems.extend(check(connection))
+        except _UNREADABLE as error:
+            problems.append(Problem("rows that cannot be read", str(error)))
+    return problems
+
+
+def _check_schema(connection: apsw.Connection) -> Iterator[Problem]:
+    """A table or index whose definition is damaged gives wrong answers without an error."""
+    query = "SELECT name, sql FROM sqlite_schema"
+    with closing(apsw.Connection(":memory:")) as fresh:
+        for step in migrations.MIGRATIONS:
+            step(fresh)
+        expected = set(fresh.execute(query))
+    for name, _ in expected - set(connection.execute(query)):
+        yield Problem("tables that are not as they were made", str(name))
 
 
 def _check_references(connection: apsw.Connection) -> Iterator[Problem]:
@@ -149,7 +166,7 @@ def _check_readable(connection: apsw.Connection) -> Iterator[Problem]:
         try:
             for row in connection.execute(" ".join(("SELECT", columns, "FROM", source))):
                 read(row)
-        except (ValueError, TypeError, LookupError) as error:  # no text, no JSON, no such kind
+        except _UNREADABLE as error:
             yield Problem("rows that cannot be read", f"{source.split()[0]}: {error}")
 
 

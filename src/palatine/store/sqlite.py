@@ -323,27 +323,33 @@ class SqliteStore:
         self._require_ours(connection)
         if connection.pragma("application_id") != APPLICATION_ID:
             return None
-        try:
-            state = SqliteReadTx(connection).state()
-        except (IndexError, apsw.SQLError) as error:
-            raise StoreDamagedError(
-                f"{self.place}: the database lacks what makes it a palace ({error}); restore a"
-                " backup"
-            ) from error
-        self._require_schema(state)
-        return state
+        return self._state_in(SqliteReadTx(connection))
 
-    def _require_schema(self, state: PalaceState) -> None:
-        if not isinstance(state.schema, int) or not isinstance(state.palace_id, str):
+    def _state_in(self, tx: SqliteReadTx) -> PalaceState:
+        """The state of a palace that this version can use.
+
+        Raises:
+            SchemaNewerError: made by a newer Palatine.
+            StoreDamagedError: it cannot be read.
+        """
+        try:
+            state = tx.state()
+        except (IndexError, ValueError, apsw.SQLError) as error:
             raise StoreDamagedError(
-                f"{self.place}: the database is damaged (the palace's own row is not readable);"
-                " nothing was written; restore a backup"
+                f"{self.place}: the database lacks what makes it a palace ({error}); nothing was"
+                " written; restore a backup"
+            ) from error
+        if not isinstance(state.schema, int) or not isinstance(state.seq + state.last_at, int):
+            raise StoreDamagedError(
+                f"{self.place}: the palace's own row is damaged; nothing was written; restore a"
+                " backup"
             )
         if state.schema > len(MIGRATIONS):
             raise SchemaNewerError(
                 f"{self.place}: the palace has schema {state.schema}, this Palatine knows up to"
                 f" {len(MIGRATIONS)}; nothing was written; use the newer Palatine"
             )
+        return state
 
     # Transactions
 
@@ -365,7 +371,7 @@ class SqliteStore:
                 known = self._codes.last if self._codes else 0
                 connection.execute("BEGIN")
                 tx = SqliteReadTx(connection, codes=self._get_codes, codes_known=known)
-                self._require_palace(retry_when_busy(deadline=deadline)(tx.state)())
+                self._require_palace(retry_when_busy(deadline=deadline)(self._state_in)(tx))
                 pool.require_same_file()
             except MovedError:
                 lease.end()
@@ -447,7 +453,7 @@ class SqliteStore:
         # Whoever writes without the lock is waited for here, within the same deadline.
         retry_when_busy(deadline=deadline)(connection.execute)("BEGIN IMMEDIATE")
         pool.require_same_file()
-        state = SqliteReadTx(connection).state()
+        state = self._state_in(SqliteReadTx(connection))
         self._require_palace(state)
         if not inspection.size_of(self._files.lock):  # somebody removed it, and we made a new one
             self._lock.write_id(self._palace_id)
@@ -481,7 +487,6 @@ class SqliteStore:
             return self._pool
 
     def _require_palace(self, state: PalaceState) -> None:
-        self._require_schema(state)
         if state.palace_id != self._palace_id:
             raise PalaceReplacedError(
                 f"{self.place}: another palace was restored here (was {self._palace_id}, is"
