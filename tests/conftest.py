@@ -31,6 +31,13 @@ def _audit(event: str, arguments: tuple[object, ...]) -> None:
 sys.addaudithook(_audit)
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _user(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """The tests' own folders: nobody's settings count, and nobody's list of palaces grows."""
+    for name in ("XDG_CONFIG_HOME", "XDG_STATE_HOME"):
+        os.environ[name] = str(tmp_path_factory.mktemp(name))
+
+
 @pytest.fixture(autouse=True)
 def _sockets_are_forbidden(
     request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch

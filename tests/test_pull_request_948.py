@@ -387,11 +387,11 @@ class TestManyClients:
                 "kg_add", {"subject": f"{name} {n}", "predicate": "wrote", "object": "a fact"}
             )
             drawer = await client.call_tool("add_drawer", {"text": f"{name} wrote drawer {n}."})
-            assert not fact.isError, fact.content
-            assert not drawer.isError, drawer.content
-            acknowledged += [fact.structuredContent["fact"]["id"], drawer.structuredContent["id"]]
+            assert not fact.is_error, fact.content
+            assert not drawer.is_error, drawer.content
+            acknowledged += [fact.structured_content["fact"]["id"], drawer.structured_content["id"]]
             found = await client.call_tool("search", {"query": f"{name} drawer"})
-            assert not found.isError, found.content
+            assert not found.is_error, found.content
         return acknowledged
 
     async def _together(self, address_and_transport: list[tuple[str, str]]) -> list[str]:
@@ -416,13 +416,18 @@ class TestManyClients:
     def test_sse_and_http_clients_of_one_proxied_server_lose_nothing(self, tmp_path: Path) -> None:
         async def run() -> list[str]:
             async with proxy(tmp_path / "palace") as address:
-                return await self._together([(address, "sse"), (address, "sse"), (address, "http")])
+                return await self._together([(address, over) for over in ("sse", "http") * 2])
 
-        self._assert_nothing_lost(tmp_path / "palace", asyncio.run(run()), clients=3)
+        self._assert_nothing_lost(tmp_path / "palace", asyncio.run(run()), clients=4)
 
-    def test_clients_of_two_proxies_on_one_palace_lose_nothing(self, tmp_path: Path) -> None:
+    def test_clients_of_three_proxies_on_one_palace_lose_nothing(self, tmp_path: Path) -> None:
         async def run() -> list[str]:
-            async with proxy(tmp_path / "palace") as one, proxy(tmp_path / "palace") as two:
-                return await self._together([(one, "sse"), (two, "sse"), (one, "http")])
+            async with AsyncExitStack() as stack:
+                proxies = [
+                    await stack.enter_async_context(proxy(tmp_path / "palace")) for _ in range(3)
+                ]
+                return await self._together(
+                    [(address, over) for address in proxies for over in ("sse", "http")]
+                )
 
-        self._assert_nothing_lost(tmp_path / "palace", asyncio.run(run()), clients=3)
+        self._assert_nothing_lost(tmp_path / "palace", asyncio.run(run()), clients=6)

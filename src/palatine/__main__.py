@@ -14,13 +14,16 @@ if TYPE_CHECKING:
     from typing import Never
 
 _MCP_USAGE = """\
-Usage: palatine mcp [--palace DIR] [--read-only]
+Usage: palatine mcp [--palace DIR] [--wing NAME] [--read-only]
 
 Serves a palace to one MCP client on standard input and output. The client starts
 it; ends with its input. Any number of servers share a palace.
 
 Options:
-  --palace DIR  the palace's folder (else PALATINE_PALACE, else your own palace)
+  --palace DIR  the palace's folder, or its name if it has one (else PALATINE_PALACE,
+                else what palatine.toml says, else your own palace)
+  --wing NAME   sees and writes this wing only (else PALATINE_WING, else what
+                palatine.toml says, else all wings)
   --read-only   offers no tool that writes
   -h, --help    shows this
 """
@@ -31,13 +34,17 @@ def main() -> int | None:
     command, *arguments = sys.argv[1:] or [""]
     if command == "mcp":
         return _mcp(arguments)
+    if command == "hook" and "--help" not in arguments:
+        from palatine.hooks import main as answer  # what a client waits for is quick
+
+        return answer(arguments)
     from palatine.cli import main as run  # the command line imports what a server must not
 
     return run()
 
 
 def _mcp(arguments: Sequence[str]) -> int:
-    palace = None
+    values: dict[str, str] = {}
     read_only = False
     rest = list(arguments)
     while rest:
@@ -48,14 +55,14 @@ def _mcp(arguments: Sequence[str]) -> int:
         if option == "--read-only" and not has_value:
             read_only = True
             continue
-        if option != "--palace":
+        if option not in ("--palace", "--wing"):
             return _misused(f"there is no option or argument {option!r}")
         if not has_value:
             value = rest.pop(0) if rest and not rest[0].startswith("--") else ""
         if not value:
-            return _misused("--palace needs a folder")
-        palace = value
-    return _serve(palace, read_only)
+            return _misused(f"{option} needs a {'folder' if option == '--palace' else 'name'}")
+        values[option] = value
+    return _serve(values.get("--palace"), values.get("--wing"), read_only)
 
 
 def _misused(fault: str) -> int:
@@ -63,14 +70,15 @@ def _misused(fault: str) -> int:
     return 2
 
 
-def _serve(palace: str | None, read_only: bool) -> Never:
+def _serve(palace: str | None, wing: str | None, read_only: bool) -> Never:
     # Here and not at the top: the command line has no use for the server.
     from palatine import config
     from palatine.mcp import stdio, tools
 
+    wing = config.default_wing(wing, from_files=False)
     stdio.serve(
-        tools.registry(read_only=read_only),
-        open_palace=tools.opener(palace, read_only=read_only),
+        tools.registry(read_only=read_only, wing=wing),
+        open_palace=tools.opener(palace, read_only=read_only, wing=wing),
         environment=config.environment(),
     )
 

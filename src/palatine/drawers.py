@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from base64 import b32encode
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -43,7 +44,7 @@ _ID_CHARS = 16
 def chunks_of(drawer: Drawer) -> list[Chunk]:
     """What is indexed of a drawer; the only place that makes chunks."""
     return [
-        Chunk(start, end, texts.searchable(passage_of(drawer, start, end)))
+        Chunk(start, end, texts.indexed(passage_of(drawer, start, end)))
         for start, end in texts.chunks(drawer.text)
     ]
 
@@ -51,8 +52,10 @@ def chunks_of(drawer: Drawer) -> list[Chunk]:
 class Drawers:
     """Adds, finds, changes and removes drawers of one store."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, *, wing: str = DEFAULT_WING) -> None:
+        """Takes the store, and the wing of drawers that are added without one."""
         self._store = store
+        self._wing = wing
 
     def add(self, new: Iterable[NewDrawer], *, author: Author) -> list[Added]:
         """Adds all of them in one transaction; the same text in the same place is not added again.
@@ -60,7 +63,7 @@ class Drawers:
         Raises:
             InputError: one of them cannot be used; none was written.
         """
-        wanted = [_clean(drawer, author) for drawer in new]
+        wanted = [_clean(drawer, author, self._wing) for drawer in new]
         if not wanted:
             return []
         with self._store.write(author) as tx:
@@ -82,9 +85,7 @@ class Drawers:
         with self._store.read() as tx:
             found = tx.drawers(where, limit=limit + 1, before=before)
         more = len(found) > limit
-        last = found[limit - 1] if more else None
-        cursor = f"{last.filed_at.micros}:{last.id}" if last else ""
-        return Page(tuple(found[:limit]), cursor)
+        return Page(tuple(found[:limit]), cursor_after(found[limit - 1]) if more else "")
 
     def same_text(self, text: str) -> list[Drawer]:
         """All drawers, anywhere, that hold exactly this text."""
@@ -113,10 +114,8 @@ class Drawers:
                     f" {new.room!r} already; nothing was written",
                     standing=(twin.id,),
                 )
-            seq = tx.record(Kind.DRAWER, old.id, Op.UPDATE, wing=new.wing, before=old)
-            new = replace(new, seq=seq)
-            tx.put_drawer(new, chunks_of(new))
-        return Updated(new, changed=True, seq=seq)
+            new = _put(tx, old, new)
+        return Updated(new, changed=True, seq=new.seq)
 
     def delete(self, where: DrawerFilter, *, author: Author) -> Removed:
         """Deletes all drawers that match, and the links to them, in one call that `undo` takes.
@@ -158,7 +157,7 @@ class Drawers:
                 )
                 return Linked(known[0], created=False, differs=differs, seq=0)
             link = Link(ref, ends[0], ends[1], label, tx.recorded_at)
-            seq = tx.record(Kind.LINK, ref, Op.ADD, wing=ends[0].wing, before=None)
+            seq = tx.record(Kind.LINK, ref, Op.ADD, wing=wing_of(tx, link), before=None)
             tx.put_link(link)
         return Linked(link, created=True, differs="", seq=seq)
 
@@ -183,6 +182,13 @@ class Drawers:
             return tx.links(ref=ref, limit=10_000)
 
 
+def _put(tx: WriteTx, old: Drawer, new: Drawer) -> Drawer:
+    """Puts a drawer in the place of another, which is kept as a revision."""
+    new = replace(new, seq=tx.record(Kind.DRAWER, old.id, Op.UPDATE, wing=new.wing, before=old))
+    tx.put_drawer(new, chunks_of(new))
+    return new
+
+
 def remove(tx: WriteTx, drawer: Drawer, op: Op) -> int:
     """Removes a drawer and the links to it; returns the first seq."""
     before = drawer if op is Op.DELETE else None
@@ -194,19 +200,73 @@ def remove(tx: WriteTx, drawer: Drawer, op: Op) -> int:
     return seq
 
 
+def replace_source(
+    tx: WriteTx,
+    source: str,
+    new: Iterable[NewDrawer],
+    *,
+    author: Author,
+    first: int = 0,
+    to_end: bool = True,
+) -> Counter[str]:
+    """Makes these the drawers of a source; those that stay in their position keep their ids.
+
+    Args:
+        tx: the one writer's transaction.
+        source: what they came from.
+        new: in the order of their positions.
+        author: who files them.
+        first: only positions from here on are looked at.
+        to_end: delete what stands at other positions.
+
+    Returns:
+        How many were `added`, `changed`, `removed`.
+    """
+    counts: Counter[str] = Counter()
+    standing: dict[int, Drawer] = {}
+    before = None
+    where = DrawerFilter(source=source)
+    while batch := tx.drawers(where, limit=_BATCH, before=before, texts=False):
+        standing |= {drawer.position: drawer for drawer in batch if drawer.position >= first}
+        before = (batch[-1].filed_at.micros, batch[-1].id)
+    for wanted in new:
+        cleaned = _clean(wanted, author, DEFAULT_WING)
+        old = standing.pop(cleaned.position, None)
+        digest = texts.digest(texts.encode(cleaned.text))
+        if old is None:
+            counts["added"] += _add(tx, cleaned).created
+        elif old.digest != digest:
+            old = _require(tx, old.id)
+            fresh = replace(old, text=cleaned.text, digest=digest, metadata=cleaned.metadata)
+            _put(tx, old, replace(fresh, changed_at=tx.recorded_at))
+            counts["changed"] += 1
+    for old in standing.values() if to_end else ():
+        remove(tx, _require(tx, old.id), Op.DELETE)
+        counts["removed"] += 1
+    return counts
+
+
 def require_limit(limit: int, *, most: int = 1000) -> None:
     """Refuses a limit that is no number from 1 to `most`."""
     if isinstance(limit, bool) or not isinstance(limit, int) or not 1 <= limit <= most:
         raise InputError(f"limit {limit!r} cannot be used; give a whole number from 1 to {most}")
 
 
+def wing_of(tx: Lookups, link: Link) -> str:
+    """The wing in which a link's changes are recorded; none for a link between two wings."""
+    drawers = (tx.drawer(end.drawer) for end in (link.source, link.target) if end.drawer)
+    wings = {drawer.wing for drawer in drawers if drawer}
+    wings |= {end.wing for end in (link.source, link.target) if not end.drawer}
+    return wings.pop() if len(wings) == 1 else ""
+
+
 def _remove_link(tx: WriteTx, link: Link) -> int:
-    seq = tx.record(Kind.LINK, link.id, Op.DELETE, wing=link.source.wing, before=link)
+    seq = tx.record(Kind.LINK, link.id, Op.DELETE, wing=wing_of(tx, link), before=link)
     tx.delete_link(link.id)
     return seq
 
 
-def _clean(new: NewDrawer, author: Author) -> NewDrawer:
+def _clean(new: NewDrawer, author: Author, default_wing: str) -> NewDrawer:
     if not isinstance(new.text, str):
         raise InputError(f"the text must be a string, not {type(new.text).__name__}")
     if not new.text:
@@ -219,7 +279,7 @@ def _clean(new: NewDrawer, author: Author) -> NewDrawer:
     said_at = parse_start(new.said_at, what="said_at")
     return replace(
         new,
-        wing=texts.clean_label(new.wing, "the wing") or DEFAULT_WING,
+        wing=texts.clean_label(new.wing, "the wing") or default_wing,
         room=texts.clean_label(new.room, "the room") or DEFAULT_ROOM,
         source=texts.clean_label(new.source, "the source", max_chars=4096),
         author=texts.clean_label(new.author or author.agent, "the author"),
@@ -362,6 +422,11 @@ def link_id(ends: Sequence[End]) -> str:
     """The id of the link between two ends; the same for both orders."""
     names = sorted("\0".join((end.wing, end.room, end.drawer)) for end in ends)
     return "l" + texts.digest("\1".join(names).encode()).hex()[: _ID_CHARS - 1]
+
+
+def cursor_after(drawer: Drawer) -> str:
+    """What goes on in a list after this drawer."""
+    return f"{drawer.filed_at.micros}:{drawer.id}"
 
 
 def _parse_cursor(cursor: str) -> tuple[int, str] | None:

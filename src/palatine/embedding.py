@@ -53,7 +53,7 @@ Progress = Callable[[int, int], None]
 
 
 def passage_of(drawer: Drawer, start: int, end: int) -> str:
-    """What of a drawer's chunk is indexed and embedded: its origin, then its span."""
+    """What of a drawer's chunk is indexed: its origin, then its span."""
     return texts.passage(
         drawer.text,
         start,
@@ -62,6 +62,15 @@ def passage_of(drawer: Drawer, start: int, end: int) -> str:
         speaker=drawer.author,
         source=drawer.source.rstrip("/").rpartition("/")[2],
     )
+
+
+def meant(drawer: Drawer, start: int, end: int) -> str:
+    """What of a drawer's chunk is embedded: who says it, and the span.
+
+    Its date and its source are for full text: in the vector of a short text they drown the rest.
+    """
+    span = drawer.text[start:end]
+    return f"{drawer.author}: {span}" if drawer.author else span
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,16 +100,24 @@ class Embedding:
         self._store = store
         self._load = load
         self._embedder: Embedder | None = None
+        self._wanted: tuple[str, int] | None = None
         self._mutex = threading.Lock()
-        self._fresh: dict[tuple[int, int], Vector] = {}
+        self._fresh: tuple[str, dict[tuple[int, int], Vector]] = "", {}  # of which palace, and what
 
-    def embedder(self) -> Embedder:
+    def embedder(self, recorded: tuple[str, int] | None = None) -> Embedder:
         """The embedder for questions, loaded by the first call.
+
+        Args:
+            recorded: what made the palace's vectors. If that is another one, the embedder is
+                loaded anew, once: the user may have set another for this palace.
 
         Raises:
             EmbedderError: it cannot be loaded, or there is none.
         """
         with self._mutex:
+            own = self._embedder
+            if own and recorded not in (None, self._wanted, (own.name, own.dimension)):
+                self._embedder, self._wanted = None, recorded  # not closed: others may be using it
             if self._embedder is None:
                 self._embedder = self._loaded(bulk_threads=0)
             return self._embedder
@@ -114,6 +131,16 @@ class Embedding:
             return self._load(bulk_threads=bulk_threads)
         except (ImportError, InputError) as error:
             raise EmbedderError(f"the embedder cannot be loaded: {error}") from error
+
+    def lent(self) -> LoadEmbedder | None:
+        """What gives this embedder, loaded once for all who borrow it; None where there is none."""
+        if self._load is None:
+            return None
+        return lambda *, bulk_threads: (
+            self._loaded(bulk_threads=bulk_threads)
+            if bulk_threads
+            else self.embedder(self._recorded())
+        )
 
     def close(self) -> None:
         """Lets go of the embedder."""
@@ -133,7 +160,7 @@ class Embedding:
         if self._load is None:
             return Question()
         with self._store.read() as tx:
-            recorded = tx.embedder()
+            palace_id, recorded = tx.state().palace_id, tx.embedder()
             waiting = tx.pending(DrawerFilter(), limit=MOST_FRESH + 1)
             few = waiting if len(waiting) <= MOST_FRESH else []
             passages = _within(_passages(tx, few), MOST_FRESH_CHARS)
@@ -142,19 +169,26 @@ class Embedding:
             remark = "no text has been embedded yet: run `palatine embed`" if waiting else ""
             return Question(remark=remark, rows_read=rows_read)
         try:
-            embedder = self.embedder()
+            embedder = self.embedder(recorded)
             own = (embedder.name, embedder.dimension)
             if recorded not in (None, own):
                 return Question(remark=_other(recorded, own), rows_read=rows_read)
-            vector, fresh = self._embed(embedder, query, few[: len(passages)], passages)
+            few = few[: len(passages)]
+            vector, fresh = self._embed(embedder, query, few, passages, palace_id)
         except EmbedderError as error:
             return Question(remark=str(error), rows_read=rows_read)
         return Question(vector, own, fresh, embedder.remark, rows_read)
 
     def _embed(
-        self, embedder: Embedder, query: str, few: Sequence[Pending], passages: Sequence[str]
+        self,
+        embedder: Embedder,
+        query: str,
+        few: Sequence[Pending],
+        passages: Sequence[str],
+        palace_id: str,
     ) -> tuple[Vector, dict[tuple[int, int], Vector]]:
-        known = self._fresh
+        whose, known = self._fresh
+        known = known if whose == palace_id else {}
         new = [n for n, p in enumerate(few) if (p.chunk, p.seq) not in known]
         parts = [query[start:end] for start, end in texts.chunks(query)[:MOST_PARTS]] or [query]
         vectors = embedder.embed([*parts, *(passages[n] for n in new)])
@@ -163,19 +197,19 @@ class Embedding:
             for n, vector in zip(new, vectors[len(parts) :], strict=True)
         }
         waiting = {key: known[key] for p in few if (key := (p.chunk, p.seq)) in known} | made
-        self._fresh = self._store_now(embedder, waiting)
+        self._fresh = palace_id, self._store_now(embedder, waiting, palace_id)
         vector = vectors[: len(parts)].sum(axis=0)
         return vector / ((vector @ vector) ** 0.5 or 1.0), waiting
 
     def _store_now(
-        self, embedder: Embedder, fresh: dict[tuple[int, int], Vector]
+        self, embedder: Embedder, fresh: dict[tuple[int, int], Vector], palace_id: str
     ) -> dict[tuple[int, int], Vector]:
         """Stores vectors if nobody else is writing; returns those that must be kept in mind."""
         if not fresh:
             return fresh
         try:
             with self._store.write(Author(), timeout_seconds=0.0) as tx:
-                _put(tx, embedder, [(*key, vector) for key, vector in fresh.items()])
+                _put(tx, embedder, [(*key, vector) for key, vector in fresh.items()], palace_id)
         except (StoreBusyError, StoreReadOnlyError, StoreFullError, ConflictError):
             return fresh
         return {}
@@ -205,18 +239,24 @@ class Embedding:
         with self._store.embedding() as alone:
             while alone and not stopping():
                 with self._store.read() as tx:
+                    palace_id = tx.state().palace_id
                     batch = tx.pending(DrawerFilter(), limit=_BATCH)
                     passages = _passages(tx, batch)
                 if not batch:
                     break
                 if embedder is None:
                     cores = (os.cpu_count() or 1) if bulk and len(batch) == _BATCH else 0
-                    embedder = self._loaded(bulk_threads=cores) if cores else self.embedder()
-                    self._require_own(embedder)
+                    recorded = self._recorded()
+                    embedder = (
+                        self._loaded(bulk_threads=cores) if cores else self.embedder(recorded)
+                    )
+                    own = (embedder.name, embedder.dimension)
+                    if recorded not in (None, own):
+                        raise ConflictError(_other(recorded, own))
                 vectors = embedder.embed(passages)
                 found = [(p.chunk, p.seq, v) for p, v in zip(batch, vectors, strict=True)]
                 with self._store.write(Author()) as tx:
-                    stored += _put(tx, embedder, found)
+                    stored += _put(tx, embedder, found, palace_id)
                     left = tx.count_pending()
                 if progress is not None:
                     progress(stored, left)
@@ -239,11 +279,9 @@ class Embedding:
         with self._store.read() as tx:
             return tx.count_pending()
 
-    def _require_own(self, embedder: Embedder) -> None:
+    def _recorded(self) -> tuple[str, int] | None:
         with self._store.read() as tx:
-            recorded = tx.embedder()
-        if recorded not in (None, own := (embedder.name, embedder.dimension)):
-            raise ConflictError(_other(recorded, own))
+            return tx.embedder()
 
 
 class Background:
@@ -275,15 +313,28 @@ class Background:
             try:
                 if self._embedding.pending():
                     self._embedding.drain(stopping=self._stop.is_set)
-            except (StoreClosedError, ConflictError):
+            except StoreClosedError:
                 return
+            except ConflictError:  # until the user has set the embedder that the palace has now
+                wait = 30 * _POLL_SECONDS
             except Exception:  # an edge: nobody is there to be told
                 logging.getLogger(__name__).exception("embedding in the background failed")
                 wait = 30 * _POLL_SECONDS
 
 
-def _put(tx: WriteTx, embedder: Embedder, vectors: Sequence[tuple[int, int, Vector]]) -> int:
-    """Stores vectors as this embedder's; the first ones make it the palace's embedder."""
+def _put(
+    tx: WriteTx,
+    embedder: Embedder,
+    vectors: Sequence[tuple[int, int, Vector]],
+    palace_id: str,
+) -> int:
+    """Stores vectors as this embedder's; the first ones make it the palace's embedder.
+
+    Stores none in another palace than the one whose chunks they are of: that may have been
+    restored meanwhile, and its chunks have the same numbers.
+    """
+    if tx.state().palace_id != palace_id:
+        return 0
     own = (embedder.name, embedder.dimension)
     recorded = tx.embedder()
     if recorded is None:
@@ -298,7 +349,7 @@ def _passages(tx: ReadTx, chunks: Sequence[Pending]) -> list[str]:
     if not ids:
         return []
     drawers = {drawer.id: drawer for drawer in tx.drawers(DrawerFilter(ids=ids), limit=len(ids))}
-    return [passage_of(drawers[chunk.drawer], chunk.start, chunk.end) for chunk in chunks]
+    return [meant(drawers[chunk.drawer], chunk.start, chunk.end) for chunk in chunks]
 
 
 def _within(passages: list[str], most_chars: int) -> list[str]:

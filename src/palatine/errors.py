@@ -2,6 +2,7 @@
 
 PalatineError
 ├── InputError (ValueError)        what was given cannot be used; nothing was written
+│   └── ScopeError                 it is outside the wing that the palace is limited to
 ├── NotFoundError (LookupError)    what was named does not exist; nothing was written
 ├── ConflictError                  another write stands against this one; nothing was written
 └── StoreError                     the palace itself
@@ -27,6 +28,10 @@ class PalatineError(Exception):
 
 class InputError(PalatineError, ValueError):
     """A value that was given cannot be used. Nothing was written."""
+
+
+class ScopeError(InputError):
+    """It is outside the wing that this palace is limited to. Nothing was written."""
 
 
 class NotFoundError(PalatineError, LookupError):

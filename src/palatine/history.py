@@ -20,6 +20,7 @@ from palatine.types import (
     Entity,
     Fact,
     FactFilter,
+    Kept,
     Kind,
     Link,
     Logged,
@@ -29,6 +30,7 @@ from palatine.types import (
 )
 
 MOST_CHANGES = 100_000
+TRASH = "trash"
 _NEEDLE_BYTES = 24
 _NEEDLES = 16
 
@@ -52,7 +54,7 @@ class History:
         require_limit(limit, most=MOST_CHANGES)
         with self._store.read() as tx:
             found = tx.changes(where, limit=limit, newest_first=True)
-            return [Logged(change, _in_words(tx, change)) for change in reversed(found)]
+            return [Logged(change, in_words(tx, change)) for change in reversed(found)]
 
     def undo(
         self,
@@ -93,6 +95,30 @@ class History:
                 _put_back(tx, plan)
         return Removed(tuple(plan.ref for plan in plans), first)
 
+    def trash(self, *, limit: int) -> list[Kept]:
+        """What was deleted or replaced and is still kept, the newest first."""
+        require_limit(limit, most=MOST_CHANGES)
+        with self._store.read() as tx:
+            kept = tx.changes(ChangeFilter(kept=True), limit=limit, newest_first=True)
+            return [_kept(change, tx.before(change.seq)) for change in kept]
+
+    def empty_trash(self, *, before: Time | None, author: Author) -> int:
+        """Removes what was replaced before a time (None: all of it) for good.
+
+        Raises:
+            ForgetIncompleteError: removed, but a reader still holds the old bytes; empty it again.
+        """
+        until = parse_start(before, what="before")
+        with self._store.write(author) as tx:
+            newest = tx.changes(ChangeFilter(kept=True), limit=_NEEDLES, newest_first=True)
+            nouns = [tx.before(change.seq) for change in newest]
+            secrets = [noun.text for noun in nouns if isinstance(noun, Drawer)]
+            removed = tx.empty_trash(until or tx.recorded_at)
+            if removed:
+                tx.record(Kind.PALACE, TRASH, Op.FORGET, wing="", before=None)
+        self._scrub(secrets, "the trash is emptied", "empty it again")
+        return removed
+
     def forget(self, ref: str, *, author: Author) -> Removed:
         """Removes a drawer or a fact for good: rows, revisions, full text, and bytes in files.
 
@@ -112,16 +138,25 @@ class History:
         if forgotten is None:
             raise NotFoundError(f"nothing is known under {ref!r}; nothing was forgotten")
         seq, secrets = forgotten
+        self._scrub(secrets, f"{ref} is removed", "forget it again")
+        return Removed((ref,), seq)
+
+    def _scrub(self, secrets: Sequence[str], done: str, again: str) -> None:
         needles = [needle for secret in secrets for needle in _needles(secret)]
         if left := self._store.scrub(needles):
             raise ForgetIncompleteError(
-                f"{ref} is removed, but its bytes are still in {', '.join(left)} while a reader"
-                " holds an old snapshot open; forget it again when that has ended"
+                f"{done}, but bytes of it are still in {', '.join(left)} while a reader"
+                f" holds an old snapshot open; {again} when that has ended"
             )
-        return Removed((ref,), seq)
 
 
-def _in_words(tx: Lookups, change: Change) -> str:
+def _kept(change: Change, noun: Noun | None) -> Kept:
+    words = _noun_in_words(noun) or change.ref
+    return Kept(change, words, len(texts.encode(words)))
+
+
+def in_words(tx: Lookups, change: Change) -> str:
+    """What a change was about: a text, a fact as it was believed then, or a name."""
     kind, ref = change.kind, change.ref
     if kind is Kind.FACT:
         at = change.at.micros
@@ -135,6 +170,10 @@ def _in_words(tx: Lookups, change: Change) -> str:
     if noun is None:
         last = tx.changes(ChangeFilter(kind=kind, ref=ref), limit=1, newest_first=True)[0]
         noun = tx.before(last.seq)
+    return _noun_in_words(noun)
+
+
+def _noun_in_words(noun: Noun | None) -> str:
     if isinstance(noun, Link):
         ends = (end.drawer or f"{end.wing}/{end.room}" for end in (noun.source, noun.target))
         return f"{' - '.join(ends)} {noun.label}".rstrip()
@@ -200,8 +239,9 @@ def _plan(tx: Lookups, chosen: Sequence[Change]) -> list[_Plan]:
         built = [change for change in later if change.seq not in seqs]
         if built and not _cancelled_out(tx, built):
             standing += [_who(change) for change in built]
-        if first.op is Op.FORGET:
-            standing.append(f"{kind} {ref} is forgotten")
+        if first.op is Op.FORGET or kind is Kind.PALACE:
+            done = "forgotten" if first.op is Op.FORGET else "restored; restore what it replaced"
+            standing.append(f"{kind} {ref} is {done}")
     if standing:
         raise ConflictError(
             "somebody has built on it since; nothing was undone: " + "; ".join(standing[:5]),
@@ -247,7 +287,10 @@ def _target(tx: Lookups, first: Change) -> _Plan:
         now, before = (facts[0] if facts else None for facts in (believed, then))
     else:
         now, before = _standing(tx, kind, ref), tx.before(first.seq)
-        if before is None and first.op in (Op.UPDATE, Op.DELETE):
+        # When a trash was emptied, nothing kept does not mean that nothing stood.
+        emptied = ChangeFilter(kind=Kind.PALACE, ref=TRASH)
+        lost = first.op is Op.RESTORE and tx.changes(emptied, after=first.seq, limit=1)
+        if before is None and (lost or first.op in (Op.UPDATE, Op.DELETE)):
             raise ConflictError(
                 f"what stood before change {first.seq} is not kept any more; nothing was undone"
             )

@@ -44,9 +44,11 @@ _UNSET: Any = object()
 class Knowledge:
     """The knowledge graph of one store."""
 
-    def __init__(self, store: Store, author: Author) -> None:
+    def __init__(self, store: Store, author: Author, *, wing: str = "") -> None:
+        """Takes the store, who writes, and the wing of facts that are added without one."""
         self._store = store
         self._author = author
+        self._wing = wing
 
     # Writing
 
@@ -75,7 +77,7 @@ class Knowledge:
             valid_from: 2025, 2025-03, 2025-03-14 or a datetime; None: not known, or now for a
                 fact that has ended and is true again.
             valid_to: its end; a year, month or day means through it. None: still true.
-            wing: empty for none.
+            wing: when empty the wing that this palace is limited to, else none.
             confidence: 0 to 1.
             source: where it was read.
             drawer: the drawer that says so.
@@ -92,7 +94,7 @@ class Knowledge:
         wanted = Fact(
             id="",
             version=1,
-            wing=texts.clean_label(wing, "the wing"),
+            wing=texts.clean_label(wing, "the wing") or self._wing,
             subject_key=texts.fold(names[0]),
             subject=names[0],
             predicate=texts.fold_predicate(names[1]),
@@ -353,6 +355,7 @@ class Knowledge:
         state: State = "current",
         wing: str | None = None,
         limit: int = 1000,
+        cursor: str = "",
     ) -> list[Fact]:
         """Facts about an entity: those true now, unless asked otherwise.
 
@@ -365,6 +368,7 @@ class Knowledge:
             state: `current`, `past`, `future` or `all`; not used with `as_of`.
             wing: None: all wings.
             limit: at most so many, 1 to 10,000.
+            cursor: `cursor_after` the last fact seen: go on after it.
 
         Returns:
             Facts by start of validity, undated last.
@@ -380,7 +384,7 @@ class Knowledge:
             where = _where(tx, as_of=as_of, known_at=known_at, state=state, wing=wing)
             entity = beliefs.require_entity(tx, name)
             where = replace(where, entities=(entity.key,), direction=direction)
-            return tx.facts(where, limit=_clean_limit(limit))
+            return tx.facts(where, limit=_clean_limit(limit), after=_parse_cursor(cursor))
 
     def find(
         self,
@@ -393,6 +397,7 @@ class Knowledge:
         state: State = "current",
         wing: str | None = None,
         limit: int = 1000,
+        cursor: str = "",
     ) -> list[Fact]:
         """Facts that match a pattern; a part that is left out matches anything.
 
@@ -405,7 +410,7 @@ class Knowledge:
                 where = replace(where, subject=beliefs.require_entity(tx, subject).key)
             if object is not None:
                 where = replace(where, object=beliefs.require_entity(tx, object).key)
-            return tx.facts(where, limit=_clean_limit(limit))
+            return tx.facts(where, limit=_clean_limit(limit), after=_parse_cursor(cursor))
 
     def timeline(
         self,
@@ -433,9 +438,7 @@ class Knowledge:
             facts = tx.facts(where, limit=limit + 1, after=_parse_cursor(cursor))
         if len(facts) <= limit:
             return Page(tuple(facts), "")
-        last = facts[limit - 1]
-        start = "" if last.valid_from is None else str(last.valid_from.micros)
-        return Page(tuple(facts[:limit]), f"{start}:{last.id}")
+        return Page(tuple(facts[:limit]), cursor_after(facts[limit - 1]))
 
     def neighbours(
         self, name: str, *, depth: int = 1, as_of: Time | None = None, wing: str | None = None
@@ -454,6 +457,33 @@ class Knowledge:
             start = beliefs.require_entity(tx, name).key
             steps = paths.within(tx, where, start, depth)
             return [Near(_name(tx, key), step) for key, step in steps.items()]
+
+    def graph(
+        self,
+        name: str | None = None,
+        *,
+        depth: int = 1,
+        as_of: Time | None = None,
+        known_at: Time | None = None,
+        state: State = "current",
+        wing: str | None = None,
+        limit: int = 10_000,
+    ) -> list[Fact]:
+        """The facts within so many steps of an entity, or all of them: what a picture shows.
+
+        Args:
+            name: where to start; None: everything.
+            depth: 1 to 10 steps over facts of any direction.
+            as_of, known_at, state, wing, limit: as in `about`.
+        """
+        _check_depth(depth)
+        with self._store.read() as tx:
+            where = _where(tx, as_of=as_of, known_at=known_at, state=state, wing=wing)
+            if name is not None:
+                start = beliefs.require_entity(tx, name).key
+                near = paths.within(tx, where, start, depth - 1)
+                where = replace(where, entities=(start, *near))
+            return tx.facts(where, limit=_clean_limit(limit))
 
     def path(
         self,
@@ -494,6 +524,12 @@ class Knowledge:
         """
         with self._store.read() as tx:
             return beliefs.require_entity(tx, name)
+
+    def entities(self, *, containing: str = "", limit: int = 1000) -> list[Entity]:
+        """Entities in whose names this text stands, the shortest first; empty: all of them."""
+        key = texts.fold(containing)
+        with self._store.read() as tx:
+            return tx.entities(words=[key] if key else [], limit=_clean_limit(limit))
 
     def candidates(self, name: str) -> tuple[str, ...]:
         """Names of entities near this one, best first."""
@@ -576,6 +612,11 @@ def _clean_properties(properties: Mapping[str, Any]) -> dict[str, Any]:
     except (TypeError, ValueError, RecursionError) as error:
         raise InputError(f"the properties cannot be kept as JSON: {error}") from None
     return {texts.clean_name(name, "a property's name"): cleaned[name] for name in cleaned}
+
+
+def cursor_after(fact: Fact) -> str:
+    """What goes on in a list after this fact."""
+    return f"{'' if fact.valid_from is None else fact.valid_from.micros}:{fact.id}"
 
 
 def _parse_cursor(cursor: str) -> tuple[int | None, str, int] | None:

@@ -4,48 +4,60 @@ from __future__ import annotations
 
 import atexit
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
-from typing import Any, BinaryIO, Self
+from typing import TYPE_CHECKING, Any, BinaryIO, Self
 
-from palatine import embed, instants, markdown, transfer
-from palatine.config import cache_folder, default_palace, embedder_name, endpoint, environment
-from palatine.drawers import DIARY_ROOM, Drawers, chunks_of, time_filter
-from palatine.embed import Embedder
+from palatine import config, doctor, embed, instants, markdown, transfer, wakeup
+from palatine.drawers import DEFAULT_WING, DIARY_ROOM, Drawers, chunks_of, time_filter
+from palatine.embed import Embedder, EmbedderError
 from palatine.embedding import Background, Embedding, LoadEmbedder, Progress
 from palatine.errors import InputError, PalatineError
 from palatine.history import History
 from palatine.instants import Time, parse_start
 from palatine.knowledge import Knowledge
-from palatine.search import Search
+from palatine.scope import ScopedStore, outside
+from palatine.search import Duplicates, Search
 from palatine.store.base import Store
+from palatine.store.restore import restore
 from palatine.store.sqlite import WRITE_TIMEOUT_SECONDS, SqliteStore
 from palatine.text import clean_name
 from palatine.types import (
     Added,
     Author,
+    BackedUp,
     Change,
     ChangeFilter,
     Drawer,
     DrawerFilter,
     Embedded,
     End,
+    Examined,
     Imported,
+    Kept,
     Link,
     Linked,
     Logged,
     NewDrawer,
     Page,
+    Place,
     Problem,
     Reconnected,
     Removed,
+    Restored,
     SearchResult,
     Status,
     Updated,
     Written,
 )
 
+if TYPE_CHECKING:
+    from palatine.ingest.mine import Mined, Options
+    from palatine.ingest.mine import Progress as MineProgress
+
 _KEEP: Any = object()
+_COMPARED = 20
 
 
 class Palace:
@@ -56,6 +68,7 @@ class Palace:
 
     Attributes:
         knowledge: its facts.
+        wing: the only wing that is seen and written; empty: all of them.
     """
 
     def __init__(
@@ -65,17 +78,33 @@ class Palace:
         author: Author,
         load_embedder: LoadEmbedder | None = None,
         background: bool = False,
+        wing: str = "",
+        shared: bool = False,
     ) -> None:
-        """Takes a store that is open; `Palace.open` is what you want."""
+        """Takes a store that is open; `Palace.open` is what you want.
+
+        Args:
+            store: of all wings.
+            author: who writes.
+            load_embedder: what search by meaning needs.
+            background: embed in the background.
+            wing: the only one to see.
+            shared: somebody else closes the store.
+        """
+        scope = ScopedStore(store, wing) if wing else None
+        self.wing = scope.wing if scope else ""
+        self._shared = shared
+        store = scope or store
         self._store = store
         self._author = author
-        self._drawers = Drawers(store)
+        self._drawers = Drawers(store, wing=self.wing or DEFAULT_WING)
         self._embedding = Embedding(store, load_embedder)
         self._background = Background(self._embedding) if background else None
         self._search = Search(store, self._embedding)
         self._history = History(store)
-        self.knowledge = Knowledge(store, author)
-        atexit.register(self.close)
+        self.knowledge = Knowledge(store, author, wing=self.wing)
+        if not shared:
+            atexit.register(self.close)
 
     @classmethod
     def open(
@@ -91,11 +120,13 @@ class Palace:
         allow_any_location: bool = False,
         embedder: Embedder | str | None = None,
         background: bool = False,
+        wing: str = "",
     ) -> Self:
         """Opens the palace in a folder; makes one where there never was one.
 
         Args:
-            path: the folder; None: `PALATINE_PALACE`, else the user's own.
+            path: the folder; None: `PALATINE_PALACE`, else what a `palatine.toml` from the working
+                folder upward says, else what the user has set, else the user's own.
             single: the path is a file, which becomes the whole palace, its lock beside it.
             create: False: only open what is there.
             read_only: write nothing and take no lock.
@@ -105,17 +136,18 @@ class Palace:
             allow_any_location: also create in a network or synced folder.
             embedder: what search by meaning needs: `minilm`, `none` (then search goes by words),
                 the URL of an OpenAI-compatible endpoint, or one of your own; None:
-                `PALATINE_EMBEDDER`, else `minilm`. Loaded by the first search that finds
-                something to compare with.
+                `PALATINE_EMBEDDER`, else what the user has set, for this palace or for all, else
+                `minilm`. Loaded by the first search that finds something to compare with.
             background: once that has happened, a thread embeds what anybody writes.
+            wing: the only one to see and to write, see `scoped`; empty: all.
 
         Raises:
-            InputError: no embedder has this name.
+            InputError: no embedder, or no wing, has this name; or a file of settings is broken.
             PalaceMissingError: there was a palace here and its database is gone.
             StoreError: it cannot be used, see `palatine.errors`; nothing was written.
         """
-        load = _embedder(embedder)
-        folder = Path(default_palace(None if path is None else str(path)))
+        folder = Path(config.default_palace(None if path is None else str(path)))
+        load = _embedder(embedder, str(folder))
         store = SqliteStore(
             folder,
             single=single,
@@ -123,9 +155,72 @@ class Palace:
             read_only=read_only,
             timeout_seconds=timeout_seconds,
             allow_any_location=allow_any_location,
-            environment=environment(),
+            environment=config.environment(),
         )
-        return cls(store, author=Author(agent, session), load_embedder=load, background=background)
+        if not (read_only or single):
+            config.remember(str(folder))
+        author = Author(agent, session)
+        try:
+            return cls(store, author=author, load_embedder=load, background=background, wing=wing)
+        except InputError:
+            store.close()
+            raise
+
+    def scoped(self, wing: str) -> Self:
+        """One wing of this palace as a palace: the rest is neither seen nor touched, nor its facts.
+
+        Cheap enough for each call: it shares the open store and the embedder, and its `close` and
+        `shutdown` do nothing. Drawers and facts go to the wing by default. Names and what is known
+        of them belong to all wings: it sees those that its facts use. `check` and `repair` are for
+        the whole palace.
+
+        Raises:
+            InputError: no wing can be called so; or this is limited to another one.
+        """
+        if self.wing not in ("", wing):
+            raise outside(self.wing, f"wing {wing!r}")
+        lent = self._embedding.lent()
+        view = type(self)(
+            self._store, author=self._author, load_embedder=lent, wing=wing, shared=True
+        )
+        view._background = self._background
+        return view
+
+    @staticmethod
+    def restore(
+        source: str | Path,
+        path: str | Path | None = None,
+        *,
+        agent: str = "",
+        session: str = "",
+        timeout_seconds: float = WRITE_TIMEOUT_SECONDS,
+        allow_any_location: bool = False,
+    ) -> Restored:
+        """Makes what a backup holds the palace in a folder, whoever has that open, in one step.
+
+        They all meet `PalaceReplacedError` at their next read or write, until `reconnect`: what
+        is restored is another palace, with an id of its own, whose changes are numbered on after
+        the last one of the palace that it replaces. A copy of that one is kept.
+
+        Args:
+            source: a backup, also by an older Palatine, or another palace.
+            path, agent, session, timeout_seconds, allow_any_location: as for `open`.
+
+        Raises:
+            NotFoundError: there is no such file.
+            InputError: it is the palace itself.
+            StoreDamagedError: it is no palace, or a damaged one. Nothing was replaced.
+            SchemaNewerError: it is a newer Palatine's. Nothing was replaced.
+            StoreError: the palace cannot be replaced, see `palatine.errors`; it is as it was.
+        """
+        return restore(
+            Path(config.default_palace(None if path is None else str(path))),
+            Path(source).expanduser(),
+            author=Author(agent, session),
+            timeout_seconds=timeout_seconds,
+            allow_any_location=allow_any_location,
+            environment=config.environment(),
+        )
 
     def __enter__(self) -> Self:
         return self
@@ -140,6 +235,8 @@ class Palace:
 
     def close(self) -> None:
         """Closes the palace; again is no error."""
+        if self._shared:
+            return
         atexit.unregister(self.close)
         if self._background is not None:
             self._background.stop()
@@ -148,7 +245,8 @@ class Palace:
 
     def shutdown(self) -> None:
         """Closes within 100 ms, for a process that is told to end."""
-        self._store.shutdown()
+        if not self._shared:
+            self._store.shutdown()
 
     # Drawers
 
@@ -170,7 +268,8 @@ class Palace:
 
         Args:
             text: anything; comes back byte for byte.
-            wing: a person, project or agent; `personal` when empty.
+            wing: a person, project or agent; when empty the wing that this palace is limited to,
+                else `personal`.
             room: a topic; `notes` when empty.
             kind: note, decision, question or identity.
             source: the file or transcript it came from.
@@ -297,9 +396,56 @@ class Palace:
         where = DrawerFilter(ids=drawer_ids or None, wing=wing, room=room, source=source)
         return self._drawers.delete(where, author=author or self._author)
 
-    def duplicates(self, text: str) -> Sequence[Drawer]:
-        """Drawers, anywhere in the palace, that hold exactly this text."""
-        return self._drawers.same_text(text)
+    def duplicates(self, text: str, *, threshold: float = 0.9) -> Duplicates:
+        """Drawers, anywhere in the palace, that hold this text, or nearly.
+
+        Args:
+            text: what somebody is about to add.
+            threshold: how alike others must be, 0 to 1: by meaning, where there is a model and
+                the text is one passage, and by the share of words that they have in common.
+
+        Raises:
+            InputError: the text is empty, or the threshold out of range.
+        """
+        number = isinstance(threshold, int | float) and not isinstance(threshold, bool)
+        if not number or not 0 <= threshold <= 1:
+            raise InputError(f"threshold {threshold!r} cannot be used; give a number from 0 to 1")
+        exact = self._drawers.same_text(text)
+        alike, looked = self._search.alike(text, threshold=threshold, limit=_COMPARED)
+        known = {drawer.id for drawer in exact}
+        near = tuple(each for each in alike if each.drawer.id not in known)
+        return Duplicates(tuple(exact), near, looked.meaning, looked.remark)
+
+    def places(self, *, wing: str | None = None) -> Sequence[Place]:
+        """The rooms that hold drawers, by wing, then room, with their number."""
+        with self._store.read() as tx:
+            return tx.places(DrawerFilter(wing=wing))
+
+    def wake_up(
+        self, *, wing: str | None = None, agent: str = "", budget_tokens: int = 1500
+    ) -> wakeup.Briefing:
+        """What an agent should know at the start of a session, as Markdown.
+
+        Identity and pinned texts, current facts, open questions, recent decisions, what others
+        did since the agent's own last change, and what was filed last.
+
+        Args:
+            wing: the wing that it is about, with what belongs to none: facts without a wing,
+                identity and pinned texts in `personal`. None: the whole palace.
+            agent: who wakes up; empty: who opened the palace.
+            budget_tokens: how long it may be, 100 to 100,000, counted by `wakeup.tokens_of`.
+
+        Raises:
+            InputError: the budget is out of range, or a name cannot be one.
+        """
+        return wakeup.briefing(
+            self._store,
+            wing=self.wing if self.wing and wing is None else wing,
+            shared=not self.wing,
+            agent=agent or self._author.agent,
+            budget=budget_tokens,
+            name=config.palace_name(self._store.place),
+        )
 
     def pin(self, drawer_id: str, *, pinned: bool = True) -> Updated:
         """Pins a drawer, or takes the pin away."""
@@ -455,6 +601,8 @@ class Palace:
             store=self._store.details(),
             embedder=embedder[0] if embedder else "",
             pending=pending,
+            name=config.palace_name(self._store.place),
+            wing=self.wing,
         )
 
     # Ways back
@@ -483,35 +631,117 @@ class Palace:
         """
         return self._history.forget(ref, author=author or self._author)
 
+    def trash(self, *, limit: int = 1000) -> Sequence[Kept]:
+        """What was deleted or replaced and can be put back by `undo`, the newest first."""
+        return self._history.trash(limit=limit)
+
+    def empty_trash(self, *, before: Time | None = None, author: Author | None = None) -> int:
+        """Removes what is in the trash for good, and looks whether its bytes are gone.
+
+        Args:
+            before: only what was replaced before this time; None: all of it.
+            author: who empties it.
+
+        Returns:
+            How much it was.
+
+        Raises:
+            ForgetIncompleteError: a reader still holds the old bytes; empty it again later.
+        """
+        return self._history.empty_trash(before=before, author=author or self._author)
+
     # Leaving and coming
 
-    def export(self, target: BinaryIO) -> Mapping[str, int]:
+    def backup(self, path: str | Path | None = None, *, keep: int = 0) -> BackedUp:
+        """Copies the palace, whole and checked, into one file; others go on working meanwhile.
+
+        Args:
+            path: a new file; or a folder, in which the copy gets a name with the time; None: the
+                folder `backups` in the palace's folder.
+            keep: in a folder: remove this palace's oldest backups but so many; 0: none.
+
+        Raises:
+            InputError: something lies there already, or there is no such folder.
+            StoreDamagedError: the palace is damaged; no copy was made.
+        """
+        return self._store.backup(None if path is None else Path(path).expanduser(), keep=keep)
+
+    def export(self, target: BinaryIO, *, progress: Progress | None = None) -> Mapping[str, int]:
         """Writes all that stands in the palace as JSON Lines; returns the lines of each kind.
 
         What is deleted, and the change feed, are not in it.
+
+        Args:
+            target: opened for bytes.
+            progress: called now and then with how many lines are written and about how many are
+                left.
         """
-        return transfer.export(self._store, target)
+        return transfer.export(self._store, target, progress=progress)
 
     def export_markdown(self, folder: str | Path) -> Written:
         """Writes a folder of Markdown to read; replaces only what an earlier one wrote there."""
         return markdown.export(self._store, Path(folder))
 
     def import_from(
-        self, source: BinaryIO, *, dry_run: bool = False, author: Author | None = None
+        self,
+        source: BinaryIO,
+        *,
+        dry_run: bool = False,
+        author: Author | None = None,
+        progress: Progress | None = None,
     ) -> Imported:
         """Adds from an export what the palace does not hold; what it holds stays. Again is nothing.
 
         Args:
             source: opened for bytes, seekable.
             dry_run: only say what would come of it.
+            progress: called before each batch with how many lines are merged and left.
 
         Raises:
             InputError: it is no whole export; nothing was written.
         """
         author = author or self._author
-        return transfer.import_from(self._store, source, author=author, dry_run=dry_run)
+        return transfer.import_from(
+            self._store,
+            source,
+            author=author,
+            dry_run=dry_run,
+            wing=self.wing,
+            progress=progress,
+        )
+
+    def mine(
+        self,
+        path: str | Path,
+        *,
+        options: Options | None = None,
+        progress: MineProgress | None = None,
+        author: Author | None = None,
+    ) -> Mined:
+        """Files a folder or a file, code, documents or transcripts, and what changed in it since.
+
+        Args:
+            path: what to read. Files that the folder's ignore files name are left out, and those
+                that are secrets as a whole.
+            options: where texts go, and what happens to secrets and to files that are gone.
+            progress: called for each file.
+            author: who files it; None: who opened the palace.
+
+        Raises:
+            InputError: nothing is there, or the root's name belongs to another folder.
+        """
+        from palatine.ingest.mine import Miner, Options  # noqa: PLC0415 (the rules take 0.2 s)
+
+        options = options or Options()
+        options = replace(options, wing=options.wing or self.wing)
+        miner = Miner(self._store, Path(path), options, author=author or self._author)
+        return miner.run(progress=progress)
 
     # Care
+
+    def examine(self) -> Sequence[Examined]:
+        """Everything that can be wrong with the palace and its place. Reads it all."""
+        return doctor.examine(self._store)
 
     def check(self) -> Sequence[Problem]:
         """Everything that is wrong with the palace; empty when it is well. Reads it all."""
@@ -538,24 +768,30 @@ class Palace:
             return Reconnected(before, tx.state(), problem)
 
 
-def _embedder(given: Embedder | str | None) -> LoadEmbedder | None:
+def _embedder(given: Embedder | str | None, palace: str) -> LoadEmbedder | None:
     """What loads the embedder; None where search goes by words."""
     if given is not None and not isinstance(given, str):
         own = given
         return lambda *, bulk_threads: own
-    name = embedder_name() if given is None else given
-    if name == "none":
-        return None
-    if name == "minilm":
-        return lambda *, bulk_threads: embed.open_local(
-            Path(cache_folder()), bulk_threads=bulk_threads
+
+    def name_of() -> str:
+        name = config.setting("embedder", palace=palace)[0] if given is None else given
+        return config.checked_embedder(name)
+
+    def load(*, bulk_threads: int) -> Embedder:
+        name = name_of()  # asked anew: the user may set another one while this process runs
+        if name == "minilm":
+            return embed.open_local(Path(config.cache_folder()), bulk_threads=bulk_threads)
+        if name == "hashing":
+            return embed.open_hashing()
+        if name == "none":
+            raise EmbedderError("search by meaning is switched off (the embedder is none)")
+        model, key = (
+            config.setting(k, palace=palace)[0] for k in ("embedder_model", "embedder_key")
         )
-    if name == "hashing":
-        return lambda *, bulk_threads: embed.open_hashing()
-    if name.startswith(("http://", "https://")):
-        model, key = endpoint()
-        return lambda *, bulk_threads: embed.open_remote(name, model, api_key=key)
-    raise InputError(f"there is no embedder {name!r}; give minilm, none, or the URL of an endpoint")
+        return embed.open_remote(name, model, api_key=key)
+
+    return None if name_of() == "none" else load
 
 
 def _end(given: End | str | tuple[str, str]) -> End:

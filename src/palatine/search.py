@@ -16,12 +16,12 @@ from palatine import text as texts
 from palatine.embedding import Embedding, Question
 from palatine.errors import InputError
 from palatine.store.base import ReadTx, Store
-from palatine.types import DrawerFilter, Hit, Match, SearchResult, Span
+from palatine.types import Drawer, DrawerFilter, Hit, Match, SearchResult, Span
 
 if TYPE_CHECKING:
     from palatine.embedding import Vector
 
-CANDIDATES = 1000
+CANDIDATES = 500
 """The best chunks by BM25 that are looked at; fewer loses quality on many-session questions."""
 NEAREST = 200
 """The nearest chunks by meaning that are looked at."""
@@ -32,8 +32,11 @@ LEAST_COSINE = 0.2
 NEIGHBOUR_POOL = 200
 NEIGHBOUR_BONUS = 0.35
 """The share of its better neighbour's score that a chunk gets."""
+MOST_OCCURRENCES = 20_000
+"""Words find chunks, the rarest first, while they stand in no more chunks than that in all; the
+others only count in the score of what these find."""
 COMMON_FROM_CHUNKS = 50_000
-COMMON_SHARE = 0.05
+COMMON_SHARE = 0.2
 """From so many chunks on, words that stand in more than this share of them leave the question."""
 KEPT_WORDS = 2
 """The rarest ones stay in any case."""
@@ -41,6 +44,36 @@ MOST_PHRASES = 100
 """Of a longer question the rarest ones are looked for."""
 MOST_READ = 10_000
 """Of a question as long as a book so many are weighed at all."""
+
+
+@dataclass(frozen=True, slots=True)
+class Alike:
+    """A drawer that says nearly the same as a text.
+
+    Attributes:
+        similarity: 0 to 1: the share of words that they have in common, or the cosine, if that
+            is known and greater.
+    """
+
+    drawer: Drawer
+    similarity: float
+
+
+@dataclass(frozen=True, slots=True)
+class Duplicates:
+    """What in the palace says the same as a text.
+
+    Attributes:
+        exact: drawers that hold exactly this text.
+        near: others that say nearly the same, the most alike first.
+        by_meaning: whether it was compared by meaning, too, and not by words alone.
+        remark: what a person should know about how it was compared; mostly empty.
+    """
+
+    exact: tuple[Drawer, ...]
+    near: tuple[Alike, ...]
+    by_meaning: bool
+    remark: str
 
 
 class Search:
@@ -69,9 +102,9 @@ class Search:
         question = self._embedding.question(query)  # before any transaction of the search
         with self._store.read() as tx:
             seq = tx.state().seq
-            weights, asked, dropped = _weigh(tx, phrases[:MOST_READ])
-            matches = tx.matching(asked, where, limit=CANDIDATES)
-            found = _found(tx, question, where, matches)
+            weights, asked, beside, dropped = _weigh(tx, phrases[:MOST_READ])
+            matches = tx.matching(asked, where, limit=CANDIDATES, beside=beside)
+            found = _found(tx, question, where, matches, weights)
             hits = _hits(tx, found, _best_chunks(tx, found)[:limit], weights)
             rows_read = question.rows_read + tx.rows_read
         return SearchResult(
@@ -84,13 +117,33 @@ class Search:
             remark=question.remark,
         )
 
+    def alike(self, text: str, *, threshold: float, limit: int) -> tuple[list[Alike], SearchResult]:
+        """Drawers that say nearly what the text says, the most alike first, and how it looked.
+
+        A text is compared with a passage by meaning, where there is a model, and with a whole
+        drawer by the share of words that they have in common.
+        """
+        found = self(text, DrawerFilter(), limit=limit)
+        with self._store.read() as tx:
+            words = tx.words([texts.searchable(t) for t in (text, *(h.text for h in found))])
+        asked, *held = map(set, words)
+        alike = []
+        for hit, its in zip(found, held, strict=True):
+            shared = len(asked & its) / max(1, len(asked | its))
+            similarity = max(shared, hit.cosine or 0.0)
+            if similarity >= threshold:
+                alike.append(Alike(hit.drawer, min(1.0, similarity)))
+        return sorted(alike, key=lambda each: (-each.similarity, each.drawer.id)), found
+
 
 Weights = Mapping[str, tuple[tuple[str, ...], float]]
 """For each phrase its words as the index keeps them, and its weight (the sum of their idf)."""
 
 
-def _weigh(tx: ReadTx, phrases: Sequence[str]) -> tuple[Weights, Sequence[str], Sequence[str]]:
-    """All weights, what to look for, and what of it is left out.
+def _weigh(
+    tx: ReadTx, phrases: Sequence[str]
+) -> tuple[Weights, Sequence[str], Sequence[str], Sequence[str]]:
+    """All weights, what to look for, what only counts beside that, and what is left out.
 
     What stands in no chunk is not looked for; it counts in the confidence all the same.
     """
@@ -103,16 +156,21 @@ def _weigh(tx: ReadTx, phrases: Sequence[str]) -> tuple[Weights, Sequence[str], 
     }
     possible = [p for p, (group, _) in weights.items() if all(counts[word] for word in group)]
     rarest = sorted(possible, key=lambda phrase: -weights[phrase][1])
+    most = COMMON_SHARE * total if total >= COMMON_FROM_CHUNKS else total
+    asked: list[str] = []
+    beside: list[str] = []
     dropped = set(rarest[MOST_PHRASES:])
-    if total >= COMMON_FROM_CHUNKS:
-        most = COMMON_SHARE * total
-        dropped |= {
-            phrase
-            for phrase in rarest[KEPT_WORDS:]
-            if len(weights[phrase][0]) == 1 and counts[weights[phrase][0][0]] > most
-        }
-    asked = [phrase for phrase in possible if phrase not in dropped]
-    return weights, asked, [phrase for phrase in possible if phrase in dropped]
+    occurrences = 0
+    for number, phrase in enumerate(rarest[:MOST_PHRASES]):
+        count = min(counts[word] for word in weights[phrase][0])
+        occurrences += count
+        if number < KEPT_WORDS or len(weights[phrase][0]) > 1:
+            asked.append(phrase)
+        elif count > most:
+            dropped.add(phrase)
+        else:
+            (asked if occurrences <= MOST_OCCURRENCES else beside).append(phrase)
+    return weights, asked, beside, [phrase for phrase in possible if phrase in dropped]
 
 
 def _idf(total: int, count: int) -> float:
@@ -142,9 +200,18 @@ class _Found:
     pending: int = 0
 
 
-def _found(tx: ReadTx, question: Question, where: DrawerFilter, matches: Sequence[Match]) -> _Found:
+def _found(
+    tx: ReadTx,
+    question: Question,
+    where: DrawerFilter,
+    matches: Sequence[Match],
+    weights: Weights,
+) -> _Found:
     """The candidates with their scores."""
-    top = max((match.score for match in matches), default=0.0)
+    # What an average chunk gets that holds all the question's words once. Where the best has but
+    # one of them, its words say little, and meaning decides.
+    heaviest = sorted((weight for _, weight in weights.values()), reverse=True)
+    top = max([sum(heaviest[:MOST_PHRASES]), *(match.score for match in matches)])
     words = _Found(
         {match.chunk: match.drawer for match in matches},
         {match.chunk: match.score / top if top > 0 else 1.0 for match in matches},
@@ -161,9 +228,16 @@ def _found(tx: ReadTx, question: Question, where: DrawerFilter, matches: Sequenc
     cosines |= tx.cosines(question.vector, others)
     near = [m for m in near if m.score >= LEAST_COSINE or m.chunk in words.drawers]
     drawers = words.drawers | {match.chunk: match.drawer for match in near}
+    nearest = max(cosines.values(), default=1.0)
+    scores = {}
+    for chunk in drawers:
+        by_words = words.scores.get(chunk, 0.0)
+        # A chunk that has no vector yet is taken to be as near as its words say.
+        by_meaning = max(0.0, cosines.get(chunk, by_words * nearest))
+        scores[chunk] = MEANING_SHARE * by_meaning + (1 - MEANING_SHARE) * by_words
     return _Found(
         drawers,
-        {chunk: _score(chunk, words.scores, cosines) for chunk in drawers},
+        scores,
         words.text_ranks,
         {match.chunk: rank for rank, match in enumerate(near, start=1)},
         cosines,
@@ -183,16 +257,6 @@ def _fresh(tx: ReadTx, question: Question, where: DrawerFilter) -> list[Match]:
     ]
 
 
-def _score(chunk: int, words: Mapping[int, float], cosines: Mapping[int, float]) -> float:
-    """A chunk that has no vector yet is taken to be as near as its words say."""
-    by_words = words.get(chunk, 0.0)
-    if chunk in cosines:
-        by_meaning = max(0.0, cosines[chunk])
-    else:
-        by_meaning = by_words * max(cosines.values(), default=1.0)
-    return MEANING_SHARE * by_meaning + (1 - MEANING_SHARE) * by_words
-
-
 def _best_chunks(tx: ReadTx, found: _Found) -> list[tuple[float, int]]:
     """Each drawer's best chunk with its score, the best first."""
     if not found.scores:
@@ -206,8 +270,9 @@ def _best_chunks(tx: ReadTx, found: _Found) -> list[tuple[float, int]]:
         scores = scores | {n: MEANING_SHARE * max(0.0, near) for n, near in nearness.items()}
     best: dict[int, tuple[float, int]] = {}
     for chunk, drawer in found.drawers.items():
-        beside = max((scores.get(n, 0.0) for n in neighbours.get(chunk, ())), default=0.0)
-        score = scores[chunk] + NEIGHBOUR_BONUS * beside
+        score = scores[chunk]
+        if beside := neighbours.get(chunk):
+            score += NEIGHBOUR_BONUS * max(scores.get(n, 0.0) for n in beside)
         if drawer not in best or score > best[drawer][0]:
             best[drawer] = (score, chunk)
     return sorted(best.values(), key=lambda each: -each[0])

@@ -27,11 +27,13 @@ __all__ = [
     "encode",
     "fold",
     "fold_predicate",
+    "indexed",
     "indexed_text",
     "near_names",
     "passage",
     "phrases",
     "plain",
+    "safe_label",
     "searchable",
 ]
 
@@ -58,6 +60,12 @@ _RUN = re.compile(f"[{_UNSPACED}]+")
 _RUN_MARKS = re.compile(r"[\u0e31\u0e34-\u0e3a\u0e47-\u0e4e\u3099\u309a]")
 # What SQLite refuses; and emoji and currencies that unicode61, older than they, takes for letters.
 _BLANKED = re.compile(r"[\x00\ud800-\udfff\u20ba-\u20cf\U0001f000-\U0001faff]")
+
+# Spellings of one letter that unicode61 tells apart; the soft hyphen, which it takes for a blank.
+_SPELT = {"\u00df": "ss", "\u1e9e": "SS", "\u0153": "oe", "\u0152": "OE", "\u00e6": "ae"}
+_SPELT |= {"\u00c6": "AE", "\u0451": "\u0435", "\u0401": "\u0415", "\u00ad": ""}
+_SPELT |= {chr(code): chr(code - 0xFEE0) for code in range(0xFF01, 0xFF5F)}  # full width
+_SPELT_OTHERWISE = re.compile(f"[{''.join(_SPELT)}]")
 
 # What unicode61 takes for a word: letters, digits, private use; some marks, but not at its start.
 _PRIVATE = r"\ue000-\uf8ff\U000f0000-\U000ffffd\U00100000-\U0010fffd"
@@ -134,6 +142,12 @@ def clean_label(value: object, what: str, *, max_chars: int = 200) -> str:
             f"{what} {name!r:.80} has {len(name)} characters; at most {max_chars} are possible"
         )
     return name
+
+
+def safe_label(value: str, *, max_chars: int = 200) -> str:
+    """Like `clean_label` for what may not fail: what cannot be part of a name is left out."""
+    name = clean_label(_UNNAMEABLE.sub("", value), "the name", max_chars=len(value) * 3)
+    return name[:max_chars].rstrip()
 
 
 def fold(name: str) -> str:
@@ -225,7 +239,17 @@ def _without_fenced(text: str, max_chars: int) -> str:
 
 def indexed_text(text: str, start: int, end: int, *, said: str, speaker: str, source: str) -> str:
     """What full text sees of the chunk `text[start:end]`: its `passage`, made searchable."""
-    return searchable(passage(text, start, end, said=said, speaker=speaker, source=source))
+    return indexed(passage(text, start, end, said=said, speaker=speaker, source=source))
+
+
+def indexed(text: str) -> str:
+    """The text as full text keeps it: `searchable`, then the characters that are found in pairs.
+
+    Each of them once and alone, so that a question of one single character finds them.
+    """
+    found = searchable(text)
+    alone = sorted(set("".join(_RUN.findall(found))))
+    return f"{found}\n{' '.join(alone)}" if alone else found
 
 
 def passage(text: str, start: int, end: int, *, said: str, speaker: str, source: str) -> str:
@@ -267,10 +291,15 @@ def searchable(text: str) -> str:
     Runs of Han, kana, Hangul and Thai become overlapping pairs of characters between blanks (a
     single character stays), their forms folded (NFKC) and their combining marks dropped, which
     the tokenizer would take for blanks. NUL, lone surrogates, emoji and currency signs that the
-    tokenizer would take for letters become blanks. All else is unchanged but for NFC: the
-    tokenizer does not know that two spellings of a letter are one.
+    tokenizer would take for letters become blanks. Of two spellings of a letter that the tokenizer
+    would tell apart one is taken: NFC, `ss`, `oe`, `ae`, the Russian e without dots, letters and
+    signs of usual width; soft hyphens go. All else is unchanged.
     """
-    return _RUN.sub(_spaced_pairs, normalize("NFC", _BLANKED.sub(" ", text)))
+    return _RUN.sub(_spaced_pairs, _one_spelling(_BLANKED.sub(" ", text)))
+
+
+def _one_spelling(text: str) -> str:
+    return normalize("NFC", _SPELT_OTHERWISE.sub(lambda found: _SPELT[found[0]], text))
 
 
 def _spaced_pairs(run: re.Match[str]) -> str:
@@ -296,7 +325,7 @@ def phrases(query: str) -> list[str]:
     """
     kept: dict[str, str] = {}
     stopped: dict[str, str] = {}
-    for phrase, stop in _terms(normalize("NFC", query)):
+    for phrase, stop in _terms(_one_spelling(query)):
         if phrase:
             (stopped if stop else kept).setdefault(phrase.casefold(), phrase)
     return list((kept or stopped).values())

@@ -11,13 +11,14 @@ from base64 import b64decode, b64encode
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, fields, replace
-from typing import Any, BinaryIO, Literal
+from typing import Any, BinaryIO, Literal, get_args
 
 from palatine import instants
 from palatine import text as texts
 from palatine.beliefs import MOST, NAME_CHARS, entity_key, overlapping
-from palatine.drawers import chunks_of, find_twin, link_id, mint_id
-from palatine.errors import InputError
+from palatine.drawers import chunks_of, find_twin, link_id, mint_id, wing_of
+from palatine.embedding import Progress
+from palatine.errors import InputError, ScopeError
 from palatine.instants import Instant, check_interval, parse_end, parse_start
 from palatine.store.base import Lookups, Store, WriteTx
 from palatine.types import (
@@ -44,6 +45,7 @@ _BATCH = 500
 _BATCH_CHARS = 4000  # a text so long counts as one line more
 _LABEL_CHARS = 4096
 _SHOWN = 20
+_TOLD_EVERY = 200
 
 Exported = Predicate | Entity | Drawer | FormerId | Link | Fact
 Outcome = Literal["added", "known", "differs"]
@@ -52,8 +54,13 @@ Outcome = Literal["added", "known", "differs"]
 # Writing
 
 
-def export(store: Store, target: BinaryIO) -> dict[str, int]:
+def export(store: Store, target: BinaryIO, *, progress: Progress | None = None) -> dict[str, int]:
     """Writes everything that stands in the palace, from one snapshot.
+
+    Args:
+        store: what to write.
+        target: opened for bytes.
+        progress: told now and then how many lines are written, and about how many are left.
 
     Returns:
         How many lines there are of each kind.
@@ -63,7 +70,10 @@ def export(store: Store, target: BinaryIO) -> dict[str, int]:
         state = tx.state()
         head = {"palatine": "export", "format": FORMAT, "palace": state.palace_id}
         _put_line(target, {**head, "seq": state.seq, "exported_at": str(instants.now())})
-        for noun in _nouns(tx):
+        about = sum(_counts(tx).values()) if progress else 0
+        for done, noun in enumerate(_nouns(tx)):
+            if progress and done % _TOLD_EVERY == 0:
+                progress(done, max(0, about - done))
             name = _NAMES[type(noun)]
             counts[name] += 1
             _put_line(target, {"line": name, **_members(noun)})
@@ -312,13 +322,15 @@ def _parsed(line: bytes, number: int) -> tuple[str, Any]:
 class _File:
     palace_id: str
     latest: int
+    lines: int
 
 
-def _checked(source: BinaryIO) -> _File:
+def _checked(source: BinaryIO, wing: str) -> _File:
     """Reads the whole file once.
 
     Raises:
         InputError: it is no export, is newer, was cut off, or a line cannot be used.
+        ScopeError: a line is of another wing than the one that is given.
     """
     head = _header(source.readline())
     counts: Counter[str] = Counter()
@@ -331,6 +343,11 @@ def _checked(source: BinaryIO) -> _File:
             ended = noun
             continue
         counts[name] += 1
+        if wing and (others := _wings(noun) - {wing}):
+            raise ScopeError(
+                f"line {number} is of wing {min(others)!r}, and this palace is limited to wing"
+                f" {wing!r}; nothing was imported; open the palace without a wing for it"
+            )
         if isinstance(noun, Fact):
             if (noun.id, noun.version) <= last:
                 raise InputError(f"line {number}: beliefs are not in order; nothing was imported")
@@ -340,7 +357,13 @@ def _checked(source: BinaryIO) -> _File:
         raise InputError("the export is cut off: its last line is missing; nothing was imported")
     if ended != {name: counts[name] for name in _READERS}:
         raise InputError("the export's last line counts other lines; nothing was imported")
-    return _File(str(head["palace"]), latest)
+    return _File(str(head["palace"]), latest, counts.total())
+
+
+def _wings(noun: Exported) -> set[str]:
+    if isinstance(noun, Link):
+        return {end.wing for end in (noun.source, noun.target) if not end.drawer}
+    return {noun.wing} if isinstance(noun, Drawer | Fact) else set()
 
 
 def _header(line: bytes) -> Mapping[str, Any]:
@@ -363,7 +386,13 @@ def _header(line: bytes) -> Mapping[str, Any]:
 
 
 def import_from(
-    store: Store, source: BinaryIO, *, author: Author, dry_run: bool = False
+    store: Store,
+    source: BinaryIO,
+    *,
+    author: Author,
+    dry_run: bool = False,
+    wing: str = "",
+    progress: Progress | None = None,
 ) -> Imported:
     """Adds what the palace does not hold; what it holds stays as it is.
 
@@ -373,24 +402,25 @@ def import_from(
         source: an export, from its beginning; must be seekable, it is read twice.
         author: who imports; drawers keep their authors.
         dry_run: write nothing and say what would be done.
+        wing: refuse a file that holds another one; empty: take all.
+        progress: told before each batch how many lines are merged and how many are left.
 
     Raises:
         InputError: the file cannot be used; nothing was written.
     """
     start = source.tell()
-    file = _checked(source)
+    file = _checked(source, wing)
     source.seek(start)
     source.readline()
-    tally: dict[Outcome, Counter[str]] = {
-        "added": Counter(),
-        "known": Counter(),
-        "differs": Counter(),
-    }
+    tally: dict[Outcome, Counter[str]] = {outcome: Counter() for outcome in get_args(Outcome)}
     differing: list[str] = []
     with store.read() as tx:
         before = _counts(tx)
-    first = last = 0
+    first = last = done = 0
     for batch in _batches(source):
+        if progress:
+            progress(done, file.lines - done)
+        done += sum(map(len, batch))
         if dry_run:
             with store.read() as tx:
                 _count(tally, differing, _merge_all(tx, None, batch))
@@ -594,7 +624,7 @@ def _merge_link(tx: Lookups, door: WriteTx | None, new: Link) -> Outcome:
     if known := tx.links(ref=new.id, limit=1):
         return "known" if known[0].label == new.label else "differs"
     if door is not None:
-        door.record(Kind.LINK, new.id, Op.ADD, wing=new.source.wing, before=None)
+        door.record(Kind.LINK, new.id, Op.ADD, wing=wing_of(tx, new), before=None)
         door.put_link(new)
     return "added"
 

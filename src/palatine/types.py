@@ -33,6 +33,7 @@ class Kind(StrEnum):
     ALIAS = "alias"
     PREDICATE = "predicate"
     LINK = "link"
+    PALACE = "palace"
 
 
 class Op(StrEnum):
@@ -307,6 +308,35 @@ class Link:
 
 
 @dataclass(frozen=True, slots=True)
+class Source:
+    """A mined file as it was when it was last read, so that the next reading knows what is new.
+
+    Attributes:
+        root: the name of the folder that was mined.
+        path: below that folder, with slashes.
+        size: in bytes.
+        modified: the file's time in nanoseconds since 1970.
+        digest: over all that was read of a file that is read whole; of a transcript over the
+            bytes just before `at`.
+        at: the byte where the next reading begins; 0 for a file that is read whole.
+        position: the position that a drawer from there gets.
+    """
+
+    root: str
+    path: str
+    size: int
+    modified: int
+    digest: bytes
+    at: int = 0
+    position: int = 0
+
+    @property
+    def name(self) -> str:
+        """What its drawers have for a source."""
+        return f"{self.root}/{self.path}"
+
+
+@dataclass(frozen=True, slots=True)
 class FormerId:
     """An id from elsewhere, and the drawer to which it leads."""
 
@@ -327,9 +357,10 @@ class Change:
     """One entry of the change feed. Holds no text.
 
     Attributes:
-        seq: numbers the changes of a palace from 1, without gaps.
+        seq: numbers the changes of a palace from 1, without gaps but for one before a restore.
         operation: the first seq of the call that made it; one call is undone as a whole.
-        ref: the drawer's, fact's or link's id, the entity's or alias's key, the predicate's name.
+        ref: the drawer's, fact's or link's id, the entity's or alias's key, the predicate's name;
+            of the palace: what was restored (the id of the palace in the file), or `trash`.
     """
 
     seq: int
@@ -345,7 +376,11 @@ class Change:
 
 @dataclass(frozen=True, slots=True)
 class ChangeFilter:
-    """Which changes; a field left at None does not restrict."""
+    """Which changes; a field left at None does not restrict.
+
+    Attributes:
+        kept: whether what stood before it is kept.
+    """
 
     operation: int | None = None
     kind: Kind | None = None
@@ -354,6 +389,7 @@ class ChangeFilter:
     agent: str | None = None
     session: str | None = None
     since: Instant | None = None
+    kept: bool | None = None
 
     def __post_init__(self) -> None:
         """Asks for names as they are kept."""
@@ -439,6 +475,23 @@ class PalaceState:
     last_at: int
 
 
+AREAS = (
+    "SQLite",
+    "tables",
+    "rows",
+    "texts",
+    "facts",
+    "change feed",
+    "full text",
+    "vectors",
+    "files",
+    "lock file",
+    "leftovers",
+    "folder",
+)
+"""What is looked at, in the order in which it is told."""
+
+
 @dataclass(frozen=True, slots=True)
 class Problem:
     """Something that `check()` found.
@@ -446,12 +499,29 @@ class Problem:
     Attributes:
         what: which check found it, a short name.
         detail: what it saw.
-        repairable: whether it is derived, so that it can be rebuilt from rows.
+        repairable: whether it can be made right from rows that are well.
+        area: one of AREAS.
     """
 
     what: str
     detail: str
     repairable: bool = False
+    area: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Examined:
+    """What a doctor has looked at.
+
+    Attributes:
+        area: one of AREAS.
+        remark: what is worth knowing of it, also when it is well.
+        problems: what is wrong with it.
+    """
+
+    area: str
+    remark: str
+    problems: tuple[Problem, ...]
 
 
 # What the palace answers
@@ -513,6 +583,55 @@ class Removed:
 
     refs: tuple[str, ...]
     seq: int
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """Something in the trash: what stood before a change, which `undo` puts back.
+
+    Attributes:
+        change: the one that replaced or deleted it.
+        words: the text, the link's ends, or the name.
+        size_bytes: of the text as UTF-8, else of the words.
+    """
+
+    change: Change
+    words: str
+    size_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class BackedUp:
+    """What came of a backup.
+
+    Attributes:
+        path: the new file.
+        palace_id: whose it is.
+        seq: the last change that is in it.
+        size_bytes: of the file.
+        removed: older backups that were one too many.
+    """
+
+    path: str
+    palace_id: str
+    seq: int
+    size_bytes: int
+    removed: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Restored:
+    """What came of a restore.
+
+    Attributes:
+        palace_id: the palace's new id.
+        seq: the change that says so; greater than every seq before it.
+        replaced: where a copy of what was replaced lies; empty when there was nothing.
+    """
+
+    palace_id: str
+    seq: int
+    replaced: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -677,6 +796,8 @@ class Status:
         store: the store's own facts: sizes in bytes, versions, location.
         embedder: what made the palace's vectors; empty before the first.
         pending: chunks that have no vector yet.
+        name: what the user calls the palace; mostly nothing.
+        wing: the only wing that all of this is about; empty: the whole palace.
     """
 
     palace_id: str
@@ -687,6 +808,8 @@ class Status:
     store: Mapping[str, object]
     embedder: str = ""
     pending: int = 0
+    name: str = ""
+    wing: str = ""
 
 
 @dataclass(frozen=True, slots=True)

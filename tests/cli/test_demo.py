@@ -26,6 +26,7 @@ def told(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, Path]:
         text=True,
         timeout=SECONDS,
         check=False,
+        env=os.environ | {"PALATINE_EMBEDDER": "minilm"},
     )
     assert (done.returncode, done.stderr) == (0, ""), done.stdout
     return done.stdout, folder
@@ -54,6 +55,7 @@ def test_the_story_tells_what_happened(told: tuple[str, Path]) -> None:
     assert re.search(r"today +Swiftbox, since 2025-05-06", story)
     assert re.search(r"before act 2 +known_at .* Northpost, since 2025-02-11$", story, re.MULTILINE)
     assert "is called CHECKOUT_SIGNING_KEY_7F3A" in " ".join(story.split())
+    assert re.search(r"without a word of it:\n  Prices are whole cents", story)
 
 
 def test_the_last_lines_work_when_pasted(told: tuple[str, Path], tmp_path: Path) -> None:

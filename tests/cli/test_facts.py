@@ -92,3 +92,58 @@ def test_a_value_that_cannot_be_used_is_exit_code_two_and_one_line(run, words) -
     assert refused.out == ""
     assert len(refused.err.splitlines()) == 1
     assert len(run("changes").rows) == 1
+
+
+def test_a_graph_is_a_tree_of_the_neighbourhood(run) -> None:
+    run("kg", "add", "Max", "works_at", "Acme", "--from", "2024")
+    run("kg", "add", "Acme", "in", "Berlin")
+    run("kg", "add", "Max", "was_at", "Globex", "--from", "2020", "--to", "2021")
+    assert run("kg", "show", "max", "--graph").out == (
+        "Max\n  works_at → Acme (since 2024)\n    in → Berlin\n"
+    )
+    assert "Berlin" not in run("kg", "show", "Max", "--graph", "--depth", "1").out
+    assert "Globex" in run("kg", "show", "Max", "--graph", "--all").out
+    assert "Globex" in run("kg", "show", "Max", "--graph", "--as-of", "2020").out
+    shown = run("kg", "show", "Berlin", "--graph", "--json").json
+    assert [fact["subject"] for fact in shown["facts"]] == ["Max", "Acme"]
+    assert run("kg", "show", "Globex", "--graph", code=1).out == ""
+
+
+@pytest.mark.parametrize(
+    ("format_", "name"), [("html", "a.html"), ("graphml", "a.graphml"), ("mermaid", "a.mmd")]
+)
+def test_a_picture_goes_to_a_file_or_to_standard_output(run, project, format_, name) -> None:
+    run("kg", "add", "Max", "works_at", "Acme", "--from", "2020", "--to", "2021")
+    run("kg", "add", "Bob", "works_at", "Globex")
+    assert run("kg", "export", name).out == f"2 facts drawn to {name}\n"
+    first = (project / name).read_text()
+    assert ((project / name).stat().st_mode & 0o777, "Max" in first, "Bob" in first) == (
+        0o600,
+        True,
+        True,
+    )
+    run("kg", "export", name, "--about", "Max", "--as-of", "2021")
+    assert "Bob" not in (project / name).read_text()
+    written = run("kg", "export", "--format", format_, "--wing", "shop", code=1)
+    assert (written.out, "kg stats" in written.err) == ("", True)
+    assert "Acme" in run("kg", "export", "--format", format_).out
+
+
+def test_a_picture_replaces_nothing_but_a_picture(run, project) -> None:
+    run("kg", "add", "Max", "works_at", "Acme")
+    (project / "a.html").write_text("<!doctype html><p>mine")
+    assert "is no html picture" in run("kg", "export", "a.html", code=2).err
+    assert (project / "a.html").read_text() == "<!doctype html><p>mine"
+    assert "--format" in run("kg", "export", "a.txt", code=2).err
+    assert "--format" in run("kg", "export", code=2).err
+    run("kg", "export", "a.txt", "--format", "mermaid")
+    assert "nobody" in run("kg", "export", "b.html", "--about", "nobody", code=1).err
+    assert sorted(path.name for path in project.iterdir()) == [".git", "a.html", "a.txt"]
+
+
+@pytest.mark.parametrize(
+    "words", [("--depth", "3"), ("--graph", "--direction", "incoming"), ("--graph", "--depth", "0")]
+)
+def test_a_tree_that_cannot_be_drawn_is_refused(run, words) -> None:
+    run("kg", "add", "Max", "works_at", "Acme")
+    assert run("kg", "show", "Max", *words, code=2).out == ""

@@ -41,7 +41,7 @@ def test_the_page_and_the_commands_agree() -> None:
     actual = dict(leaves(commands, context))
     actual["palatine mcp"] = actual.pop("palatine mcp [OPTIONS]...")
     # There `--agent` chooses, where elsewhere it says who writes.
-    choosing = {"palatine changes", "palatine log"}
+    choosing = {"palatine changes", "palatine log", "palatine wakeup"}
     own = {
         usage: names - (COMMON - {"--agent"} if usage in choosing else COMMON)
         for usage, names in actual.items()

@@ -76,7 +76,7 @@ def test_forget_asks_and_takes_no_for_an_answer() -> None:
     key = seen("add", "We ship on Fridays").split(" as ")[1].split(";")[0]
     shown = seen("forget", key, typed=b"n\n", code=1)
     assert f"Forget {key} (We ship on Fridays) for good?" in shown
-    assert "nothing was forgotten" in shown
+    assert "nothing was done" in shown
     seen("get", key)
     assert "forgotten: " in seen("forget", key, typed=b"y\n")
     seen("get", key, code=1)

@@ -13,6 +13,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,6 +24,7 @@ from palatine.instants import Instant
 from palatine.store.base import Noun
 from palatine.types import (
     Author,
+    BackedUp,
     Cardinality,
     Change,
     ChangeFilter,
@@ -43,6 +45,7 @@ from palatine.types import (
     Pending,
     Place,
     Problem,
+    Source,
     Span,
 )
 
@@ -79,6 +82,8 @@ class Rows:
     revisions: dict[int, Noun] = field(default_factory=dict)
     embedder: tuple[str, int] | None = None
     vectors: dict[int, NDArray[np.float32]] = field(default_factory=dict)
+    roots: dict[str, str] = field(default_factory=dict)
+    sources: dict[tuple[str, str], Source] = field(default_factory=dict)
 
     def copy(self) -> Rows:
         """Rows that can be changed without changing these; the nouns in them never change."""
@@ -97,7 +102,13 @@ class Rows:
             dict(self.revisions),
             self.embedder,
             dict(self.vectors),
+            dict(self.roots),
+            dict(self.sources),
         )
+
+
+SCHEMA = 4
+"""What the schema of the store under test is; a migration raises it here, too."""
 
 
 class ModelLookups:
@@ -109,7 +120,7 @@ class ModelLookups:
     def state(self) -> PalaceState:
         last = self.rows.changes[-1] if self.rows.changes else None
         return PalaceState(
-            self.rows.palace_id, 2, last.seq if last else 0, last.at.micros if last else 0
+            self.rows.palace_id, SCHEMA, last.seq if last else 0, last.at.micros if last else 0
         )
 
     def drawer(self, drawer_id: str) -> Drawer | None:
@@ -212,6 +223,15 @@ class ModelLookups:
     def predicate(self, name: str) -> Cardinality | None:
         return self.rows.predicates.get(name)
 
+    def roots(self) -> dict[str, str]:
+        return dict(sorted(self.rows.roots.items()))
+
+    def sources(self, root: str) -> dict[str, Source]:
+        return {path: kept for (name, path), kept in self.rows.sources.items() if name == root}
+
+    def source(self, root: str, path: str) -> Source | None:
+        return self.rows.sources.get((root, path))
+
     def predicates(self) -> dict[str, Cardinality]:
         return dict(sorted(self.rows.predicates.items()))
 
@@ -229,7 +249,9 @@ class ModelLookups:
         found = [
             change
             for change in self.rows.changes
-            if change.seq > after and change_matches(change, where)
+            if change.seq > after
+            and change_matches(change, where)
+            and where.kept in (None, change.seq in self.rows.revisions)
         ]
         return (found[::-1] if newest_first else found)[:limit]
 
@@ -259,13 +281,21 @@ class ModelReadTx(ModelLookups):
         super().__init__(rows)
         self.rows_read = 0
 
-    def matching(self, phrases: Sequence[str], where: DrawerFilter, *, limit: int) -> list[Match]:
+    def matching(
+        self,
+        phrases: Sequence[str],
+        where: DrawerFilter,
+        *,
+        limit: int,
+        beside: Sequence[str] = (),
+    ) -> list[Match]:
         found = []
         for number, (drawer_id, chunk) in self.rows.chunks.items():
             if drawer_matches(self.rows.drawers[drawer_id], where):
                 text = _joined(words_of(chunk.indexed))
                 score = sum(_joined(words_of(phrase)) in text for phrase in phrases)
                 if score:
+                    score += sum(_joined(words_of(phrase)) in text for phrase in beside)
                     found.append(Match(number, self.rows.numbers[drawer_id], float(score)))
         found.sort(key=lambda match: -match.score)
         self.rows_read += len(found[:limit])
@@ -418,6 +448,15 @@ class ModelWriteTx(ModelLookups):
     def delete_alias(self, alias_key: str) -> None:
         self.rows.aliases.pop(alias_key, None)
 
+    def put_root(self, name: str, folder: str) -> None:
+        self.rows.roots[name] = folder
+
+    def put_source(self, source: Source) -> None:
+        self.rows.sources[source.root, source.path] = source
+
+    def delete_source(self, root: str, path: str) -> None:
+        self.rows.sources.pop((root, path), None)
+
     def put_predicate(self, name: str, cardinality: Cardinality | None) -> None:
         self.rows.predicates.pop(name, None)
         if cardinality is not None:
@@ -433,6 +472,13 @@ class ModelWriteTx(ModelLookups):
         of = {
             change.seq for change in self.rows.changes if (change.kind, change.ref) == (kind, ref)
         }
+        gone = of & self.rows.revisions.keys()
+        for seq in gone:
+            del self.rows.revisions[seq]
+        return len(gone)
+
+    def empty_trash(self, before: Instant) -> int:
+        of = {change.seq for change in self.rows.changes if change.at.micros < before.micros}
         gone = of & self.rows.revisions.keys()
         for seq in gone:
             del self.rows.revisions[seq]
@@ -524,6 +570,9 @@ class ModelStore:
     def rebuild(self, chunks_of: Callable[[Drawer], Sequence[Chunk]]) -> int:
         with self.write(Author()) as tx:
             return tx.rebuild(chunks_of)
+
+    def backup(self, target: Path | None, *, keep: int) -> BackedUp:
+        raise StoreError(f"{self.place}: what is only in memory has no file to copy")
 
     def scrub(self, needles: Sequence[bytes]) -> list[str]:
         return []

@@ -216,6 +216,8 @@ def _rows(tx: Lookups) -> dict[str, object]:
     return {
         "state": tx.state(),
         "drawers": drawers,
+        "roots": tx.roots(),
+        "sources": {name: tx.sources(name) for name in tx.roots()},
         "former ids": tx.former_ids(after="", limit=EVERYTHING),
         "places": tx.places(DrawerFilter()),
         "facts": tx.facts(FactFilter(every_belief=True), limit=EVERYTHING),

@@ -10,7 +10,7 @@ import pytest
 
 from palatine.instants import Instant
 from palatine.store.base import Lookups, Store, WriteTx
-from palatine.types import End, Entity, Kind, Op
+from palatine.types import End, Entity, Kind, Op, Source
 from tests.contract import nouns
 from tests.contract.nouns import NOBODY, a_drawer, a_fact, a_link, put_fact
 
@@ -40,10 +40,16 @@ TABLE: dict[str, Verb] = {
     "put_link": lambda tx: tx.put_link(a_link("new", End(drawer="d1"), End("app", "api"))),
     "put_link, again": lambda tx: tx.put_link(a_link("l1", End("a", "b"), End("c", "d"))),
     "delete_link": lambda tx: tx.delete_link("l1"),
+    "put_root": lambda tx: tx.put_root("new", "/new"),
+    "put_root, again": lambda tx: tx.put_root("app", "/moved"),
+    "put_source": lambda tx: tx.put_source(Source("app", "new", 1, 2, b"d")),
+    "put_source, again": lambda tx: tx.put_source(Source("app", "a.md", 1, 2, b"d")),
+    "delete_source": lambda tx: tx.delete_source("app", "a.md"),
     "set_embedder": lambda tx: tx.set_embedder("another", nouns.DIMENSION),
     "put_vectors": lambda tx: tx.put_vectors(
         [(p.chunk, p.seq, nouns.a_vector(1)) for p in tx.pending(nouns.ANY, limit=1)]
     ),
+    "empty_trash": lambda tx: tx.empty_trash(tx.recorded_at),
     "forget_revisions": lambda tx: tx.forget_revisions(Kind.DRAWER, "d1"),
 }
 
@@ -66,6 +72,8 @@ def fill(store: Store) -> None:
         tx.put_entity(Entity("ann", "Ann"))
         tx.put_alias("Maxi", "maxi", "max")
         tx.put_predicate("likes", "many")
+        tx.put_root("app", "/elsewhere")
+        tx.put_source(Source("app", "a.md", 10, 20, b"digest", at=3, position=1))
         tx.put_link(a_link("l1", End(drawer="d1"), End(drawer="d2")))
         tx.record(Kind.DRAWER, "d1", Op.ADD, wing="app", before=a_drawer("d1", text="was"))
 

@@ -80,6 +80,20 @@ def test_what_contains_more_of_the_phrases_comes_first_and_scores_more(store: St
         assert tx.matching(["alpha", "beta"], ANY, limit=1) == [best]
 
 
+def test_what_is_asked_beside_finds_nothing_and_counts_in_the_score(store: Store) -> None:
+    fill(store, 30)
+    texts = {"d1": "alpha gamma zeta", "d2": "alpha beta delta", "d3": "beta delta zeta"}
+    put(store, *(a_drawer(ref, text=text) for ref, text in texts.items()))
+    with store.read() as tx:
+        whole = {match.chunk: match.score for match in tx.matching(["alpha", "beta"], ANY, limit=9)}
+        for where in (ANY, DrawerFilter(wing=a_drawer("d1").wing)):
+            found = tx.matching(["alpha"], where, limit=9, beside=["beta"])
+            assert [tx.spans([match.chunk])[0].drawer for match in found] == ["d2", "d1"]
+            assert [match.score for match in found] == pytest.approx(
+                [whole[match.chunk] for match in found]
+            )
+
+
 def test_a_filter_that_leaves_three_drawers_of_many_finds_all_three(store: Store) -> None:
     fill(store, 400, "alpha", wing="large")
     hidden = "long words that say nothing of it " * 8

@@ -374,7 +374,7 @@ class TwoPalaces(RuleBasedStateMachine):
 
         self.ask(found)
         self.ask(lambda palace: palace.list(wing=wing, limit=3))
-        self.ask(lambda palace: palace.duplicates(words))
+        self.ask(lambda palace: palace.duplicates(words).exact)
 
     # The store as a whole
 

@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from itertools import pairwise
 
 import pytest
@@ -20,6 +21,7 @@ from palatine.types import (
     Op,
     PalaceState,
     Predicate,
+    Source,
 )
 from tests.contract import nouns
 from tests.contract.nouns import NOBODY, a_drawer, a_fact, a_link, drawer_ids, put, record, refused
@@ -267,6 +269,23 @@ def test_what_stood_before_a_change_is_kept_with_it(store: Store, name: str) -> 
         assert tx.before(99) is None
 
 
+def test_emptying_the_trash_removes_what_was_replaced_before_a_time(store: Store) -> None:
+    for ref in ("d1", "d2"):
+        with store.write(NOBODY) as tx:
+            tx.record(Kind.DRAWER, ref, Op.UPDATE, wing="", before=a_drawer(ref))
+            tx.record(Kind.DRAWER, ref, Op.ADD, wing="", before=None)
+    with store.read() as tx:
+        kept = tx.changes(ChangeFilter(kept=True), limit=9, newest_first=True)
+        assert [change.ref for change in kept] == ["d2", "d1"]
+        assert len(tx.changes(ChangeFilter(kept=False), limit=9)) == 2
+    with store.write(NOBODY) as tx:
+        assert tx.empty_trash(kept[0].at) == 1
+        assert tx.empty_trash(kept[0].at) == 0
+    with store.read() as tx:
+        assert [tx.before(seq) is not None for seq in (1, 3)] == [False, True]
+        assert [change.seq for change in tx.changes(ChangeFilter(kept=True), limit=9)] == [3]
+
+
 def test_forgetting_revisions_removes_those_of_one_object_only(store: Store) -> None:
     with store.write(NOBODY) as tx:
         for ref in ("d1", "d2", "d1"):
@@ -346,3 +365,26 @@ def test_what_was_removed_is_nowhere_after_scrubbing(store: Store) -> None:
         tx.delete_drawer("d1")
     assert store.scrub([b"the xylographic password", b"xylograph"]) == []
     assert drawer_ids(store, DrawerFilter()) == ["d2"]
+
+
+def test_what_was_read_of_a_file_is_kept_replaced_and_forgotten(store: Store) -> None:
+    first = Source("app", "src/é.py", 12, 1_700_000_000_000_000_001, b"\x00d", at=3, position=1)
+    other = Source("app", "a", 1, 2, b"x")
+    with store.write(ANN) as tx:
+        tx.put_root("app", "/old")
+        tx.put_root("app", "/elsewhere/app")
+        tx.put_source(replace(first, size=1))
+        tx.put_source(first)
+        tx.put_source(other)
+        tx.put_source(replace(other, root="else"))
+        assert tx.source("app", "src/é.py") == first
+    with store.read() as tx:
+        assert tx.roots() == {"app": "/elsewhere/app"}
+        assert tx.sources("app") == {"src/é.py": first, "a": other}
+        assert tx.sources("nobody") == {}
+        assert tx.source("nobody", "a") is None
+    with store.write(ANN) as tx:
+        tx.delete_source("app", "a")
+        tx.delete_source("app", "never")
+    with store.read() as tx:
+        assert tx.sources("app") == {"src/é.py": first}

@@ -15,7 +15,17 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-PAGES = ("README.md", "docs/tutorial.md")
+PAGES = (
+    "README.md",
+    "docs/backup.md",
+    "docs/configuration.md",
+    "docs/facts.md",
+    "docs/http.md",
+    "docs/mcp.md",
+    "docs/privacy.md",
+    "docs/search.md",
+    "docs/tutorial.md",
+)
 BLOCK = re.compile(r"^```(python|console)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 

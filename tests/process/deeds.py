@@ -18,9 +18,19 @@ from palatine.errors import ConflictError, PalatineError, StoreError
 from palatine.store import sqlite
 from tests.process.agent import learn_another_step, obey
 from tests.process.embedders import add_and_embed, embed, embed_slowly, search_on
+from tests.process.restores import backup, live_through_a_restore, restore
 from tests.process.workers import Ledger, Line
 
-__all__ = ["add_and_embed", "embed", "embed_slowly", "obey", "search_on"]
+__all__ = [
+    "add_and_embed",
+    "backup",
+    "embed",
+    "embed_slowly",
+    "live_through_a_restore",
+    "obey",
+    "restore",
+    "search_on",
+]
 
 # Writing side by side
 
@@ -262,6 +272,11 @@ def die(line: Line, place: str, case: str, event: int, where: str) -> None:
             learn_another_step()
         with Palace.open(place):
             line.say("acknowledged")
+        return
+    if case in ("backup", "restore"):
+        watch(count)
+        (backup if case == "backup" else restore)(line, place, f"{place}.{case}")
+        line.say("acknowledged")
         return
     with Palace.open(place) as palace:
         if where == "file":

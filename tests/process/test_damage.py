@@ -88,6 +88,22 @@ def a_palace_without_its_own_table(place: Path) -> None:
     connection.close()
 
 
+def a_schema_that_is_no_number(place: Path) -> None:
+    fill(place)
+    change(place, "UPDATE palace SET schema = 'two'")
+
+
+def a_last_time_that_is_no_number(place: Path) -> None:
+    fill(place)
+    change(place, "UPDATE change SET at = 'noon' WHERE seq = (SELECT max(seq) FROM change)")
+
+
+def change(place: Path, sql: str) -> None:
+    connection = apsw.Connection(str(place / "palace.db"))
+    connection.execute(sql)
+    connection.close()
+
+
 def a_lock_file_that_is_a_folder(place: Path) -> None:
     (place / "palace.lock").mkdir(parents=True)
 
@@ -103,6 +119,8 @@ def a_lock_file_that_is_a_folder(place: Path) -> None:
         a_database_emptied,
         a_palace_without_its_own_row,
         a_palace_without_its_own_table,
+        a_schema_that_is_no_number,
+        a_last_time_that_is_no_number,
         a_lock_file_that_is_a_folder,
     ],
 )
@@ -137,13 +155,57 @@ def test_a_palace_that_must_be_there_is_not_made(place: Path) -> None:
     with pytest.raises(PalaceMissingError):
         Palace.open(place, create=False)
     assert not place.exists()
-    place.mkdir()
+    place.mkdir(0o700)
     (place / "palace.db").touch(0o600)  # as one that was killed while it made the palace leaves it
     with pytest.raises(PalaceMissingError):
         Palace.open(place, create=False)
     assert (place / "palace.db").stat().st_size == 0
     with Palace.open(place) as palace:
         assert palace.check() == []
+
+
+def test_what_others_write_is_not_taken_for_damage(place: Path) -> None:
+    with Palace.open(place) as palace, Palace.open(place) as other:
+        for number in range(6):
+            palace.search("anything")
+            for position in range(17):
+                other.add(f"text {number}", source="a source", position=position)
+            assert palace.check() == []
+
+
+def redefine(place: Path, name: str, old: str, new: str) -> None:
+    change(
+        place,
+        "PRAGMA writable_schema = ON;"
+        f" UPDATE sqlite_schema SET sql = replace(sql, '{old}', '{new}') WHERE name = '{name}'",
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "old", "new"),
+    [
+        ("drawer_filed", "filed_at, id", "filed_at, wing"),
+        ("fact_open", "valid_to IS NULL", "valid_to IS NOT NULL"),
+        ("alias", "entity(key)", "entity(name)"),
+    ],
+)
+def test_a_table_or_index_whose_definition_is_damaged_is_found(
+    place: Path, name: str, old: str, new: str
+) -> None:
+    fill(place)
+    redefine(place, name, old, new)
+    with Palace.open(place) as palace:
+        found = {(each.what, each.detail) for each in palace.check()}
+    assert ("tables that are not as they were made", name) in found
+
+
+def test_the_row_of_a_palace_that_is_open_is_read_each_time(place: Path) -> None:
+    fill(place)
+    with Palace.open(place) as palace:
+        change(place, "UPDATE palace SET schema = 'two'")
+        for verb in (palace.status, lambda: palace.add("lost")):
+            with pytest.raises(StoreDamagedError, match="own row is damaged"):
+                verb()
 
 
 def flips(place: Path, seed: int) -> Iterator[int]:

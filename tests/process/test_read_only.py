@@ -6,11 +6,13 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from palatine import Palace
 from palatine.errors import PalaceMissingError
+from palatine.store import connections
 from tests.process.agent import Agent, Failed
 
 Agents = Callable[[], Agent]
@@ -179,6 +181,26 @@ def test_a_writer_within_the_same_tick_of_the_clock_is_noticed(
         writer.close()
         assert reader.names()[-1] == f"more {number}"
         reader.close()
+
+
+def test_no_look_at_a_palace_is_taken_in_the_same_tick_of_the_clock_as_a_write(
+    place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made(place)
+    written = place.joinpath("palace.db").stat().st_ctime
+    now = [written + 0.001]
+    slept: list[float] = []
+
+    def sleep(seconds: float) -> None:
+        slept.append(seconds)
+        now[0] += seconds
+
+    clock = SimpleNamespace(time=lambda: now[0], sleep=sleep)
+    monkeypatch.setattr(connections, "time", clock)
+    pool = connections.Pool(connections.Files.at(place), read_only=True)
+    assert pool._settled_stamp() == pool._stamp()
+    assert len(slept) == 1
+    assert now[0] - written > 0.02
 
 
 def test_a_palace_whose_log_was_closed_cleanly_meanwhile_is_followed(

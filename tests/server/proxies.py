@@ -14,12 +14,30 @@ from mcp.client.sse import sse_client
 from mcp.client.streamable_http import streamable_http_client
 
 WAIT_SECONDS = 60.0
+# It needs an older SDK than the one that is tested here; `make .venv/judges` installs it.
+PROXY = Path(__file__).parents[2] / ".venv" / "proxy" / "bin" / "python"
 
 
 @asynccontextmanager
 async def proxy(palace: Path) -> AsyncIterator[str]:
     """A proxy with one server behind it; yields its address."""
-    command = [sys.executable, "-m", "mcp_proxy", "--host", "127.0.0.1", "--port", "0", "--"]
+    async with proxied(palace) as (address, _):
+        yield address
+
+
+@asynccontextmanager
+async def proxied(palace: Path) -> AsyncIterator[tuple[str, int]]:
+    """A proxy with one server behind it; yields its address and its process id."""
+    command: list[str | Path] = [
+        PROXY,
+        "-m",
+        "mcp_proxy",
+        "--host",
+        "127.0.0.1",
+        "--port",
+        "0",
+        "--",
+    ]
     command += [sys.executable, "-m", "palatine", "mcp", "--palace", str(palace)]
     process = await asyncio.create_subprocess_exec(
         *command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
@@ -29,7 +47,7 @@ async def proxy(palace: Path) -> AsyncIterator[str]:
         async with asyncio.timeout(WAIT_SECONDS):
             address = await _address(process.stderr)
         rest = asyncio.create_task(process.stderr.read())  # a full pipe would stall the proxy
-        yield address
+        yield address, process.pid
         process.terminate()
         await rest
     finally:

@@ -16,6 +16,7 @@ from typing import Any
 
 import pytest
 
+from palatine.mcp.stdio import _WORKERS
 from tests.server.client import WAIT_SECONDS, Client
 from tests.server.test_wire import hostile_lines
 
@@ -134,10 +135,10 @@ def test_a_slow_call_delays_neither_a_quick_one_nor_a_list(client: Client) -> No
 def test_calls_beyond_the_number_of_threads_wait_and_lists_do_not(client: Client) -> None:
     slow = [
         client.post("tools/call", {"name": "until_cancelled", "_meta": {"progressToken": number}})
-        for number in range(16)
+        for number in range(_WORKERS)
     ]
     begun: set[int] = set()
-    while len(begun) < 16:
+    while len(begun) < _WORKERS:
         begun.add(client.receive()["params"]["progressToken"])
     queued = start_call(client, "echo")
     assert client.ask("ping")["result"] == {}
@@ -373,15 +374,20 @@ PALATINE_MODULES = {
     "palatine.config",
     "palatine.errors",
     "palatine.mcp",
+    "palatine.mcp.prompts",
+    "palatine.mcp.registry",
+    "palatine.mcp.resources",
     "palatine.mcp.schema",
     "palatine.mcp.stdio",
+    "palatine.mcp.subscriptions",
     "palatine.mcp.tools",
     "palatine.mcp.wire",
 }
 HEAVY = {
     "apsw", "click", "ctypes", "dataclasses", "inspect", "logging", "numpy", "pathlib",
     "platformdirs", "queue", "rich", "socket", "sqlite3", "subprocess", "tempfile", "tomllib",
-    "traceback", "typing", "uuid", "concurrent.futures", "concurrent", "asyncio", "datetime",
+    "traceback", "typing", "urllib", "uuid", "concurrent.futures", "concurrent", "asyncio",
+    "datetime",
 }  # fmt: skip
 
 
@@ -393,6 +399,8 @@ def test_the_first_reply_waits_for_no_heavy_module(tmp_path: Path) -> None:
         client.initialize()
         client.ask_modern("server/discover")
         assert client.ask("tools/list")["result"]["tools"]
+        assert client.ask("prompts/list")["result"]["prompts"]
+        assert client.ask("resources/templates/list")["result"]["resourceTemplates"]
         assert client.end() == 0
         loaded = set(re.findall(r"^import time:.*\| +([\w.]+)$", client.errors(), re.MULTILINE))
     assert "json" in loaded

@@ -9,14 +9,20 @@ from typing import Any
 
 import pytest
 
-from palatine import Palace
+from palatine import Author, NewDrawer, Palace
 from palatine.mcp import tools
 from tests.server.client import Client
 
 NAMES = [
-    *("status", "search", "add_drawer", "get_drawer", "kg_add", "kg_query", "kg_invalidate"),
-    *("kg_supersede", "kg_timeline", "kg_stats", "changes", "reconnect"),
+    *("status", "search", "add_drawer", "get_drawer", "list_drawers", "update_drawer"),
+    *("delete_drawer", "undo", "check_duplicate", "get_taxonomy", "kg_add", "kg_query"),
+    *("kg_invalidate", "kg_supersede", "kg_timeline", "kg_stats", "diary_write", "diary_read"),
+    *("wake_up", "changes", "link", "reconnect"),
 ]
+WRITING = {
+    *("add_drawer", "update_drawer", "delete_drawer", "undo", "kg_add", "kg_invalidate"),
+    *("kg_supersede", "diary_write", "link"),
+}
 TOOLS = tools.registry().tools
 
 
@@ -65,15 +71,17 @@ def test_a_definition_is_complete(tool: Any) -> None:
 def test_what_defaults_and_limits_are_is_said_in_words() -> None:
     for tool in TOOLS.values():
         for name, schema in tool.input_schema["properties"].items():
-            if "maximum" in schema and name not in ("confidence",):
+            if "maximum" in schema:
                 assert "left out" in schema["description"], (tool.name, name)
 
 
 def test_the_instructions_are_short_and_name_registered_tools_only() -> None:
-    assert len(tools.INSTRUCTIONS.encode()) <= 2048
-    named = re.findall(r"`([a-z_]+)`", tools.INSTRUCTIONS)
-    assert named
-    assert set(named) - {"wing", "room"} <= set(TOOLS)
+    for read_only in (False, True):
+        offered = tools.registry(read_only=read_only, wing="w" * 200)
+        assert len(offered.instructions.encode()) <= 2048
+        named = set(re.findall(r"`([a-z_]+)`", offered.instructions)) - {"wing", "room"}
+        assert "search" in named
+        assert named <= set(offered.tools)
 
 
 def test_a_read_only_server_offers_no_tool_that_writes(tmp_path: Path) -> None:
@@ -81,7 +89,7 @@ def test_a_read_only_server_offers_no_tool_that_writes(tmp_path: Path) -> None:
     with server(tmp_path / "palace", "--read-only") as client:
         client.initialize()
         listed = [tool["name"] for tool in client.ask("tools/list")["result"]["tools"]]
-        assert set(NAMES) - set(listed) == {"add_drawer", "kg_add", "kg_invalidate", "kg_supersede"}
+        assert set(NAMES) - set(listed) == WRITING
         refused = client.ask("tools/call", {"name": "kg_add", "arguments": {}})
         assert refused["error"]["code"] == -32602
         assert client.call("status")["store"]["read_only"] is True
@@ -111,7 +119,18 @@ def test_every_answer_keeps_to_its_output_schema(client: Client) -> None:
     call("kg_query", entity="nobody")
     call("kg_supersede", subject="Max", predicate="works at", old="Acme", new="Globex")
     call("kg_invalidate", subject="Max", predicate="works at", object="Globex")
-    for tool in ("kg_timeline", "kg_stats", "changes", "status", "reconnect"):
+    call("update_drawer", id=drawer["id"], room="api", pinned=True)
+    other = call("diary_write", text="Talked of GraphQL.", topic="work")
+    link = call("link", source=drawer["id"], target=other["id"], label="told in")
+    call("link", source=drawer["id"], target=other["id"], label="otherwise")
+    call("link", action="list")
+    call("link", action="remove", id=link["id"])
+    call("check_duplicate", text="We chose GraphQL.")
+    call("check_duplicate", text="We chose GraphQL!", threshold=0.5)
+    call("undo", seq=call("delete_drawer", ids=[drawer["id"]])["seq"])
+    for tool in ("list_drawers", "get_taxonomy", "diary_read", "wake_up", "kg_timeline"):
+        call(tool)
+    for tool in ("kg_stats", "changes", "status", "reconnect"):
         call(tool)
 
 
@@ -140,14 +159,126 @@ def test_a_long_text_comes_in_pages_and_around_the_match(client: Client) -> None
     assert beyond["isError"]
 
 
-def test_an_answer_stays_within_its_characters(client: Client) -> None:
-    for n in range(30):
-        client.call("add_drawer", text=f"apple {n} " + "filling words " * 150)
-    result = client.try_call("search", query="apple", limit=30)
-    found = result["structuredContent"]
-    assert found["hits"]
-    assert len(found["hits"]) + found["left_out"] == 30
-    assert len(result["content"][0]["text"]) <= 12_000
+LONG = "n" * 200
+
+
+@pytest.fixture(scope="module")
+def crowded(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A palace in which everything is many and long."""
+    folder = tmp_path_factory.mktemp("crowded") / "palace"
+    author = Author(LONG, LONG)
+    with Palace.open(folder, agent=LONG, session=LONG) as palace:
+        added = palace.add_many(
+            [
+                NewDrawer(
+                    f'apple {n} "\x01\n" ' * (2000 if n == 4 else 150),
+                    wing=f"{n:03}{LONG[3:]}",
+                    room=LONG,
+                    source="s" * 4000 if n < 3 else LONG,
+                    kind=("note", "decision", "question", "identity")[n % 4],
+                    pinned=n % 5 == 0,
+                    metadata={"long": LONG * 60} if n == 0 else {},
+                )
+                for n in range(120)
+            ]
+        )
+        for each in added[1:]:
+            palace.link(added[0].drawer.id, each.drawer.id, LONG)
+        for n in range(130):
+            palace.knowledge.add("hub", f"{n:03}{LONG[3:]}", f"{n:03}{LONG[3:]}", source=LONG)
+            palace.diary_write("ann", f"apple {n} " * 100, author=author)
+        palace.knowledge.add("hub", "lives_in", "first", valid_from="2020")
+        palace.knowledge.set_predicate("lives_in", "single")
+        palace.delete(source=LONG)
+        palace.undo(palace.status().seq)
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("tool", "arguments"),
+    [
+        *((tool, {}) for tool in ("status", "list_drawers", "get_taxonomy", "kg_timeline")),
+        *((tool, {}) for tool in ("kg_stats", "changes", "wake_up")),
+        ("search", {"query": "apple", "limit": 50}),
+        ("search", {"query": "nothing"}),
+        ("list_drawers", {"limit": 100}),
+        ("check_duplicate", {"text": "apple 7", "threshold": 0}),
+        ("kg_query", {"entity": "hub", "limit": 1000}),
+        ("kg_query", {"predicate": "no such"}),
+        ("diary_read", {"agent": "ann", "limit": 100}),
+        ("wake_up", {"budget_tokens": 2000}),
+        ("changes", {"limit": 1000}),
+        ("link", {"action": "list"}),
+        (
+            "kg_add",
+            {"subject": "hub", "predicate": "lives_in", "object": "x", "valid_from": "2021"},
+        ),
+        ("undo", {}),
+    ],
+)
+def test_an_answer_has_at_most_ten_thousand_characters(
+    crowded: Path, tool: str, arguments: dict[str, Any]
+) -> None:
+    with server(crowded) as client:
+        client.initialize()
+        if tool == "undo":  # of the last change, which put back a hundred drawers
+            arguments = {"seq": client.call("status")["seq"]}
+        result = client.try_call(tool, **arguments)
+        assert 0 < len(result["content"][0]["text"]) <= 10_000
+        if tool in WRITING and "seq" in result["structuredContent"]:  # leave it as it was
+            client.call("undo", seq=result["structuredContent"]["seq"])
+
+
+def test_each_text_of_a_crowded_palace_fits_with_all_its_provenance(crowded: Path) -> None:
+    with Palace.open(crowded) as palace, server(crowded) as client:
+        client.initialize()
+        for drawer in palace.list(kind="note", limit=30):
+            result = client.try_call("get_drawer", id=drawer.id)
+            page = result["structuredContent"]
+            assert len(result["content"][0]["text"]) <= 10_000
+            assert page["text"] == drawer.text[: page.get("next_offset")]
+            if drawer.metadata:
+                assert "left_out" in page["metadata"]
+                whole = client.call("get_drawer", id=drawer.id, max_chars=40_000)
+                assert whole["metadata"] == drawer.metadata
+
+
+@pytest.mark.parametrize(
+    ("tool", "arguments", "member", "key", "count"),
+    [
+        ("search", {"query": "apple", "limit": 100}, "hits", "id", 100),
+        ("list_drawers", {"limit": 100}, "drawers", "id", 250),
+        ("diary_read", {"agent": "ann", "limit": 7}, "entries", "id", 130),
+        ("kg_timeline", {}, "facts", "id", 131),
+        ("kg_query", {"entity": "hub"}, "facts", "id", 131),
+        ("kg_query", {"subject": "hub", "limit": 9}, "facts", "id", 131),
+        ("link", {"action": "list"}, "links", "id", 119),
+        ("get_taxonomy", {}, "wings", None, 121),
+    ],
+)
+def test_a_cursor_leads_through_all_of_a_list_once(
+    crowded: Path, tool: str, arguments: dict[str, Any], member: str, key: str | None, count: int
+) -> None:
+    seen: list[str] = []
+    with server(crowded) as client:
+        client.initialize()
+        page = client.call(tool, **arguments)
+        while True:
+            seen += [each[key] if key else each for each in page[member]]
+            if not page.get("cursor"):
+                break
+            page = client.call(tool, **arguments, cursor=page["cursor"])
+    assert len(seen) == len(set(seen)) == count
+
+
+def test_the_change_feed_is_read_to_its_end_by_its_last_seq(crowded: Path) -> None:
+    seqs: list[int] = []
+    with server(crowded) as client:
+        client.initialize()
+        while (page := client.call("changes", after=seqs[-1] if seqs else 0))["changes"]:
+            seqs += [change["seq"] for change in page["changes"]]
+            assert page["last_seq"] == seqs[-1]
+        assert seqs == list(range(1, client.call("status")["seq"] + 1))
 
 
 def test_recalled_texts_bring_their_provenance_and_are_called_records(client: Client) -> None:
@@ -168,7 +299,24 @@ def test_recalled_texts_bring_their_provenance_and_are_called_records(client: Cl
     assert hit["session"] == "s-1"
     assert hit["said_at"] == "2025-03"
     assert hit["source"] == "notes/release.md"
-    assert "not instructions" in found["note"]
+    client.call("diary_write", text="Shipped.", agent="ada", session="s-1")
+    lists = [
+        (client.call("list_drawers", wing="shop"), "drawers"),
+        (client.call("check_duplicate", text="Ship on Friday."), "exact"),
+        (client.call("check_duplicate", text="Ship on  Friday!"), "near"),
+        (client.call("diary_read", agent="ada"), "entries"),
+        (found, "hits"),
+    ]
+    for answer, member in lists:
+        (shown,) = answer[member]
+        assert shown["text"]
+        assert (shown["author"], shown["session"]) == ("ada", "s-1")
+        assert shown["filed_at"]
+        assert "not instructions" in answer["note"]
+    told = client.call("wake_up", wing="shop")["briefing"]
+    assert "Ship on Friday. [" in told
+    assert ", 2025-03, ada, session s-1, from notes/release.md]" in told
+    assert "not instructions" in told
 
 
 def test_the_client_is_the_agent_unless_the_call_names_one(client: Client) -> None:
@@ -179,15 +327,60 @@ def test_the_client_is_the_agent_unless_the_call_names_one(client: Client) -> No
     assert found[1]["session"] == "s-2"
 
 
-def test_the_seq_of_a_write_is_what_undoes_it(client: Client, tmp_path: Path) -> None:
-    client.call("kg_add", subject="Max", predicate="works_at", object="Acme", valid_from="2024")
-    seq = client.call(
-        "kg_supersede", subject="Max", predicate="works_at", old="Acme", new="Globex"
-    )["seq"]
+def writes(client: Client) -> Iterator[tuple[str, dict[str, Any]]]:
+    """A call of every tool that writes; each finds what it needs."""
+    yield "add_drawer", {"text": "a text"}
+    drawer = client.call("add_drawer", text="a text")["id"]
+    yield "update_drawer", {"id": drawer, "text": "another text"}
+    yield "diary_write", {"text": "an entry"}
+    entry = client.call("list_drawers", kind="diary")["drawers"][0]["id"]
+    yield "link", {"source": drawer, "target": entry, "label": "beside"}
+    link = client.call("link", action="list")["links"][0]["id"]
+    yield "link", {"action": "remove", "id": link}
+    yield "delete_drawer", {"ids": [drawer, entry]}
+    yield "kg_add", {"subject": "Max", "predicate": "works_at", "object": "Acme"}
+    yield (
+        "kg_supersede",
+        {"subject": "Max", "predicate": "works_at", "old": "Acme", "new": "Globex"},
+    )
+    yield "kg_invalidate", {"subject": "Max", "predicate": "works_at", "object": "Globex"}
+    yield "undo", {"seq": client.call("changes", limit=1000)["last_seq"]}
+
+
+def test_the_seq_of_every_write_is_what_undoes_it(client: Client, tmp_path: Path) -> None:
+    done = set()
     with Palace.open(tmp_path / "palace") as palace:
-        palace.undo(seq)
-    facts = client.call("kg_query", entity="Max")["facts"]
-    assert [fact["object"] for fact in facts] == ["Acme"]
+
+        def held() -> tuple[Any, ...]:
+            drawers = {(d.id, d.text, d.wing) for d in palace.list(limit=1000)}
+            facts = {str(fact) for fact in palace.knowledge.find()}
+            return drawers, facts, {link.id for link in palace.links()}
+
+        for tool, arguments in writes(client):
+            before = held()
+            seq = client.call(tool, **arguments)["seq"]
+            after = held()
+            assert before != after, tool
+            back = client.call("undo", seq=seq)
+            assert held() == before, tool
+            client.call("undo", seq=back["seq"])
+            assert held() == after, tool
+            done.add(tool)
+    assert done == WRITING
+
+
+@pytest.mark.parametrize("name", ["a\x00b\x1b[31m\n\ud800c", "n" * 5000, " ", "\u0344" * 200])
+def test_a_name_that_a_client_gives_itself_fails_no_write(client: Client, name: str) -> None:
+    for tool, arguments in writes(client):
+        if name != " " or tool != "diary_write":  # a diary without a name is nobody's
+            result = client.try_call(tool, **arguments, agent=name, session=name)
+            assert not result["isError"], (tool, result)
+        else:
+            client.call(tool, **arguments)
+    for change in client.call("changes", limit=1000)["changes"]:
+        agent = change.get("agent", "")
+        assert len(agent) <= 200
+        assert agent.isprintable()
 
 
 @pytest.mark.parametrize(
@@ -252,3 +445,57 @@ def test_two_servers_see_each_others_writes_at_the_next_call(tmp_path: Path) -> 
             assert len(found) == 1
             assert reader.call("kg_query", entity=f"round {n}")["known"]
             assert reader.call("kg_stats")["facts"] == n + 1
+
+
+PAGE = Path(__file__).parents[2] / "docs" / "tools.md"
+
+
+def section(tool: Any) -> str:
+    """What docs/tools.md says of a tool before its examples: to be copied there."""
+    takes, required = tool.input_schema["properties"], tool.input_schema.get("required", [])
+    rows = ["| takes | | |", "| --- | --- | --- |"]
+    for name, schema in takes.items():
+        said = schema.get("description", "")
+        choices = ", ".join(schema.get("enum", []))
+        needed = "required" if name in required else ""
+        about = " ".join(filter(None, (said, f"One of {choices}." if choices else "")))
+        rows.append(f"| `{name}` | {schema['type']}{needed and ', ' + needed} | {about} |")
+    keys = tool.definition["outputSchema"]["properties"]
+    gives = "Answers with " + ", ".join(f"`{key}`" for key in keys) + "."
+    return "\n".join([tool.definition["description"], "", *(rows if takes else ()), "", gives, ""])
+
+
+def test_the_page_of_the_tools_says_what_the_registry_says() -> None:
+    sections = dict(re.findall(r"^## `(\w+)`\n\n(.*?)(?=^## |\Z)", PAGE.read_text(), re.M | re.S))
+    assert sections.keys() == TOOLS.keys()
+    for name, text in sections.items():
+        assert text.startswith(section(TOOLS[name])), name
+
+
+def test_the_examples_of_the_page_are_what_happens(client: Client) -> None:
+    calls = re.findall(
+        r"^## `(\w+)`|^```json\n(.*?)^```\n\nanswers\n\n```json\n(.*?)^```",
+        PAGE.read_text("utf-8"),
+        re.M | re.S,
+    )
+    ran: list[str] = []
+    name = ""
+    for heading, arguments, wanted in calls:
+        name = heading or name
+        if not heading:
+            answer = client.call(name, **json.loads(arguments))
+            assert like(answer, json.loads(wanted)), (name, answer)
+            ran.append(name)
+    assert set(ran) == set(TOOLS)
+
+
+def like(value: object, wanted: object) -> bool:
+    """Whether they are the same, but for what is written as `…`."""
+    if isinstance(wanted, str) and "\u2026" in wanted:
+        pattern = ".*".join(map(re.escape, wanted.split("\u2026")))
+        return wanted == "\u2026" or re.fullmatch(pattern, str(value), re.DOTALL) is not None
+    if isinstance(value, dict) and isinstance(wanted, dict):
+        return value.keys() == wanted.keys() and all(like(value[k], wanted[k]) for k in wanted)
+    if isinstance(value, list) and isinstance(wanted, list):
+        return len(value) == len(wanted) and all(map(like, value, wanted))
+    return value == wanted

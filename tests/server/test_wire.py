@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
 from palatine.mcp import schema
-from palatine.mcp.wire import Job, Lines, Overlong, Registry, Tool, Wire
+from palatine.mcp.registry import Registry, Tool
+from palatine.mcp.wire import Job, Lines, Overlong, Wire
 from tests.server import toy
 from tests.server.client import ENVELOPE, PREFIX
 
@@ -26,7 +27,7 @@ ANY = object()
 class Bench:
     """A wire without a process: what it sends and logs is kept."""
 
-    def __init__(self, environment: dict[str, str] | None = None, **more: Any) -> None:
+    def __init__(self, environment: dict[str, str] | None = None) -> None:
         self.sent: list[Any] = []
         self.failures: list[BaseException] = []
         self.wire = Wire(
@@ -135,7 +136,23 @@ LADDER = [
     (request("no/such", _meta=ENVELOPE), refused(-32601, 1)),
     (request("logging/setLevel"), refused(-32601, 1)),
     (request("resources/list"), refused(-32601, 1)),
-    (request("subscriptions/listen", _meta=ENVELOPE), refused(-32601, 1)),
+    (request("prompts/list"), refused(-32601, 1)),
+    (request("completion/complete", _meta=ENVELOPE), refused(-32601, 1)),
+    (request("resources/subscribe", _meta=ENVELOPE), refused(-32601, 1)),
+    (request("subscriptions/listen"), refused(-32601, 1)),
+    (request("subscriptions/listen", _meta=ENVELOPE), refused(-32602, 1)),
+    (request("subscriptions/listen", _meta=ENVELOPE, notifications=[]), refused(-32602, 1)),
+    (
+        request("subscriptions/listen", _meta=ENVELOPE, notifications={"resourceSubscriptions": 5}),
+        refused(-32602, 1),
+    ),
+    (
+        request(
+            "subscriptions/listen", _meta=ENVELOPE, notifications={"resourceSubscriptions": [5]}
+        ),
+        refused(-32602, 1),
+    ),
+    (request("subscriptions/listen", _meta=ENVELOPE, notifications={}), None),
     (request("tools/list"), ANY),
     (request("tools/list", cursor=""), ANY),
     (request("tools/list", cursor="beyond"), refused(-32602, 1)),

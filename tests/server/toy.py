@@ -9,7 +9,7 @@ from typing import Any
 from palatine import config
 from palatine.errors import InputError
 from palatine.mcp import stdio
-from palatine.mcp.wire import Call, Registry, Tool
+from palatine.mcp.registry import Call, Registry, Tool
 
 OBJECT = {"type": "object"}
 NOTHING = {"type": "object", "additionalProperties": False}

@@ -353,6 +353,20 @@ def test_common_words_leave_the_question_at_scale_only(
     assert large[0].confidence == pytest.approx(small[0].confidence)
 
 
+def test_where_rare_words_find_enough_common_ones_only_count_beside_them(
+    palace: Palace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file(palace, *FILLER, "Xanadu and the Xylophone", "weather in Xanadu", "the Xylophone again")
+    question = "weather xanadu xylophone"
+    small = palace.search(question, limit=100)
+    monkeypatch.setattr(search, "MOST_OCCURRENCES", 4)
+    large = palace.search(question, limit=100)
+    assert len(small) > len(large) == 3
+    assert large.dropped == ()
+    scores = {hit.drawer.id: hit.score for hit in small}
+    assert all(hit.score == pytest.approx(scores[hit.drawer.id]) for hit in large)
+
+
 def test_the_rarest_words_stay_however_common(
     palace: Palace, monkeypatch: pytest.MonkeyPatch
 ) -> None:

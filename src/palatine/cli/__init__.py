@@ -10,11 +10,13 @@ from io import TextIOWrapper
 from pathlib import Path
 
 import click
+from click.shell_completion import shell_complete
 
-from palatine import __version__
-from palatine.cli.options import palace_option
+from palatine import __version__, config
+from palatine.cli.options import COMPLETE, palace_option
 from palatine.cli.output import hint
 from palatine.errors import ConflictError, InputError, NotFoundError, PalatineError
+from palatine.text import near_names
 
 _COMMANDS = {
     "add": "palatine.cli.drawers",
@@ -30,6 +32,7 @@ _COMMANDS = {
     "unlink": "palatine.cli.edits",
     "diary": "palatine.cli.edits",
     "kg": "palatine.cli.facts",
+    "wakeup": "palatine.cli.wakeup",
     "status": "palatine.cli.care",
     "log": "palatine.cli.feed",
     "changes": "palatine.cli.feed",
@@ -37,10 +40,21 @@ _COMMANDS = {
     "forget": "palatine.cli.care",
     "export": "palatine.cli.transfer",
     "import": "palatine.cli.transfer",
+    "backup": "palatine.cli.care",
+    "restore": "palatine.cli.care",
+    "trash": "palatine.cli.care",
     "doctor": "palatine.cli.care",
     "embed": "palatine.cli.meaning",
     "reembed": "palatine.cli.meaning",
     "mcp": "palatine.cli.care",
+    "install": "palatine.cli.install",
+    "mine": "palatine.cli.mine",
+    "hook": "palatine.cli.mine",
+    "serve": "palatine.cli.serve",
+    "token": "palatine.cli.serve",
+    "palaces": "palatine.cli.palaces",
+    "config": "palatine.cli.palaces",
+    "completion": "palatine.cli.palaces",
     "demo": "palatine.cli.demo",
 }
 """Each command and the module that has it as `<name>_command`; in the order of the help."""
@@ -62,6 +76,9 @@ class _Commands(click.Group):
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in _COMMANDS:
+            near = near_names(cmd_name, _COMMANDS, limit=1)
+            if near and not ctx.resilient_parsing:
+                ctx.fail(f"No such command {cmd_name!r}; did you mean {near[0]}?")
             return None
         module = importlib.import_module(_COMMANDS[cmd_name])
         command: click.Command = getattr(module, f"{cmd_name}_command")
@@ -73,7 +90,7 @@ class _Commands(click.Group):
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
     epilog="Exit codes: 0 done; 1 not found, or nothing matched; 2 the command or a value cannot be"
     " used; 3 somebody else's write stands against it; 4 the palace is busy, damaged or missing;"
-    " 5 doctor found problems; 130 interrupted.",
+    " 5 doctor found problems; 6 mine could not read a file; 130 interrupted.",
 )
 @click.version_option(__version__, message="%(prog)s %(version)s")
 @palace_option
@@ -122,6 +139,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _run(argv: list[str]) -> int:
+    if asked := config.environment().get(COMPLETE):
+        return shell_complete(commands, {}, "palatine", COMPLETE, asked)
     # Not `commands.main`: it takes a broken pipe for itself and ends with 1, "not found" here.
     try:
         with commands.make_context("palatine", argv) as context:

@@ -6,6 +6,7 @@ import shlex
 import shutil
 import sys
 import tempfile
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -17,8 +18,9 @@ import click
 from palatine.cli import demo_story as story
 from palatine.cli.demo_agents import SERVER, Acknowledged, Agent, CallError, Crew, Searcher, Server
 from palatine.cli.demo_story import Write
-from palatine.cli.options import Invocation, palace_option
+from palatine.cli.options import Invocation, palace_class, palace_option
 from palatine.cli.output import say
+from palatine.embed import EmbedderError
 from palatine.errors import InputError
 
 BROKEN_PROMISE = 4
@@ -57,6 +59,7 @@ def demo_command(context: click.Context, agents: int) -> int:
         before = datetime.now(UTC).isoformat()
         _reverse(shipping, catalogue, verdict)
         _find_key(catalogue, verdict)
+        _find_by_meaning(folder, catalogue, verdict)
         _ask_for_march(checkout, before, verdict)
         _count(crew, everybody, verdict)
     _show_commands(folder)
@@ -149,8 +152,27 @@ def _find_key(agent: Agent, verdict: Verdict) -> None:
     verdict.expect(any(story.KEY in hit["text"] for hit in hits), "the key is found")
 
 
+def _find_by_meaning(folder: Path, agent: Agent, verdict: Verdict) -> None:
+    _act(4, "A text is found by what it means")
+    began = time.monotonic()
+    try:
+        with palace_class().open(folder, create=False, agent=agent.name) as palace:
+            while not palace.embed().alone:  # a server that has searched is at it
+                time.sleep(0.1)
+    except EmbedderError as error:
+        say(f"Not here: {error}")
+        return
+    say(f"All texts are embedded, after {_milliseconds(time.monotonic() - began)} more.")
+    hits = _ask(agent.server, verdict, "search", query=story.MEANT, limit=1).get("hits", [])
+    say(f"{agent.name} searches for {story.MEANT}, and finds, without a word of it:")
+    for hit in hits:
+        say(f"  {_wrapped(hit['text'])}\n  (by {hit['author']}, {hit['said_at']}, {hit['id']})")
+    found = any(hit["text"].startswith(story.PRICES) for hit in hits)
+    verdict.expect(found, "a text is found by what it means")
+
+
 def _ask_for_march(agent: Agent, before: str, verdict: Verdict) -> None:
-    _act(4, "What did we believe in March?")
+    _act(5, "What did we believe in March?")
     asked: Sequence[tuple[str, dict[str, str], str]] = (
         ("today", {}, story.NEW_CARRIER),
         ("in March", {"as_of": "2025-03"}, story.OLD_CARRIER),
@@ -173,7 +195,7 @@ def _ask_for_march(agent: Agent, before: str, verdict: Verdict) -> None:
 
 
 def _count(crew: Crew, agents: Sequence[Agent], verdict: Verdict) -> None:
-    _act(5, "A fresh process looks for every acknowledged write")
+    _act(6, "A fresh process looks for every acknowledged write")
     server = crew.server("verifier")
     server.start()
     ledger = [done for agent in agents for done in agent.ledger]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -15,6 +16,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from palatine.cli.demo_story import QUESTIONS, Write
+from palatine.config import environment
 from palatine.errors import StoreError
 
 _PATIENCE_SECONDS = 300
@@ -33,8 +35,11 @@ class Server:
     def __init__(self, palace: str, client: str) -> None:
         self._client = client
         self._sent = 0
+        whole = {k: v for k, v in environment().items() if k != "PALATINE_WING"}
         self._process = subprocess.Popen(
             [sys.executable, *SERVER, "--palace", palace],
+            cwd=os.sep,  # above the working folder's palatine.toml, which may name a wing
+            env=whole,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
         )

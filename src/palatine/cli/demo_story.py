@@ -15,6 +15,8 @@ CARRIER = {"subject": "teashop", "predicate": "ships_with"}
 OLD_CARRIER, NEW_CARRIER, SWITCHED = "Northpost", "Swiftbox", "2025-05-06"
 KEY = "CHECKOUT_SIGNING_KEY_7F3A"
 WHY = "why do we change the carrier"
+MEANT = "trouble with rounding errors"  # no word of it stands in the text about prices
+PRICES = "Prices are whole cents"
 QUESTIONS = (
     "which carrier do we ship with",
     "complaints about friday parcels",

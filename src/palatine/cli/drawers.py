@@ -9,9 +9,16 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from palatine import text as texts
-from palatine.cli.options import Invocation, project_wing, reading, session_option, writing
+from palatine.cli.options import (
+    Invocation,
+    reading,
+    session_option,
+    wing_option,
+    writing,
+)
 from palatine.cli.output import give, give_bytes, hint, on_terminal, one_line, say, table
 from palatine.errors import InputError
+from palatine.ingest.projects import project_wing
 from palatine.mcp import answers
 
 if TYPE_CHECKING:
@@ -26,7 +33,7 @@ KIND = click.Choice(["note", "decision", "question", "identity", "diary"])
 
 @click.command("add", short_help="File a text, word for word.")
 @click.argument("text", metavar="TEXT|-")
-@click.option("--wing", metavar="NAME", default="", help="A person or project; else this project.")
+@wing_option(default="", help="A person or project; else this project.")
 @click.option("--room", metavar="NAME", default="", help="A topic; else notes.")
 @click.option("--kind", type=click.Choice(KIND.choices[:-1]), default="note", help="Else note.")
 @click.option("--source", metavar="FILE", default="", help="Where it comes from.")
@@ -58,7 +65,7 @@ def add_command(
     with run.open(create=True) as palace:
         added = palace.add(
             text,
-            wing=wing or project_wing(),
+            wing=wing or run.scope or project_wing(),
             room=room,
             kind=kind,
             source=source,
@@ -92,7 +99,7 @@ def given_text(text: str) -> str:
 
 @click.command("search", short_help="Find texts by their words and their meaning.")
 @click.argument("words", nargs=-1, required=True, metavar="WORDS...")
-@click.option("--wing", metavar="NAME", help="Only this wing.")
+@wing_option(help="Only this wing.")
 @click.option("--room", metavar="NAME", help="Only this room.")
 @click.option("--kind", type=KIND, help="Only this kind.")
 @click.option("--source", metavar="FILE", help="Only this source.")
@@ -119,7 +126,8 @@ def search_command(run: Invocation, words: tuple[str, ...], limit: int, **where:
         if run.json:
             give(answers.found(found, palace, max_chars=2**62))
         elif not found:
-            hint(f"nothing found for {one_line(query, max_chars=80)!r}; {_what_is_there(palace)}")
+            what = one_line(query, max_chars=80)
+            hint(f"nothing found for {what!r}; {_what_is_there(run, palace)}")
             hint("try other or fewer words, or without filters; facts: palatine kg show NAME")
     if not run.json:
         _show_hits(found.hits)
@@ -153,7 +161,14 @@ def _show_hits(hits: tuple[Hit, ...]) -> None:
 @click.argument("drawer_id", metavar="ID")
 @reading
 def get_command(run: Invocation, drawer_id: str) -> None:
-    """Prints the text of a drawer; in a pipe nothing but the text, byte for byte."""
+    """Prints the text of a drawer; in a pipe nothing but the text, byte for byte.
+
+    ID stands in what `add`, `search` and `list` print.
+
+    \b
+      palatine get dabc... > text.md
+      palatine get dabc... --json
+    """  # noqa: D301 (the mark tells click not to wrap)
     with run.open_to_read() as palace:
         drawer = palace.get(drawer_id)
     if run.json:
@@ -168,7 +183,7 @@ def get_command(run: Invocation, drawer_id: str) -> None:
 
 
 @click.command("list", short_help="List texts, the newest first.")
-@click.option("--wing", metavar="NAME", help="Only this wing.")
+@wing_option(help="Only this wing.")
 @click.option("--room", metavar="NAME", help="Only this room.")
 @click.option("--kind", type=KIND, help="Only this kind.")
 @click.option("--source", metavar="FILE", help="Only this source.")
@@ -184,7 +199,11 @@ def list_command(run: Invocation, **where: Any) -> int:
     """Lists drawers, the newest filing first. Exit code 1 when there are none.
 
     In a pipe: id, place, date, author, kind and the beginning of the text between tabs.
-    """
+
+    \b
+      palatine list --wing shop --kind decision
+      palatine list --author claude-code --since 2025-03
+    """  # noqa: D301 (the mark tells click not to wrap)
     return list_drawers(run, lambda palace: palace.list(**where))
 
 
@@ -193,7 +212,7 @@ def list_drawers(run: Invocation, ask: Callable[[Palace], Page[Drawer]]) -> int:
     with run.open_to_read() as palace:
         page = ask(palace)
         if not page and not run.json:
-            hint(f"no drawer matches; {_what_is_there(palace)}")
+            hint(f"no drawer matches; {_what_is_there(run, palace)}")
     if run.json:
         give({"drawers": [_drawer(drawer) for drawer in page], "cursor": page.cursor})
     elif page:
@@ -216,9 +235,7 @@ def list_drawers(run: Invocation, ask: Callable[[Palace], Page[Drawer]]) -> int:
 
 def _drawer(drawer: Drawer) -> dict[str, object]:
     """A drawer as the tools give it, whole."""
-    shown = answers.drawer_page(drawer, offset=0, max_chars=len(drawer.text))
-    del shown["note"]
-    return shown
+    return answers.whole(drawer)
 
 
 def _place(drawer: Drawer) -> str:
@@ -230,9 +247,11 @@ def _when(drawer: Drawer) -> str:
     return str(drawer.said_at) if drawer.said_at else str(drawer.filed_at)[:10]
 
 
-def _what_is_there(palace: Palace) -> str:
+def _what_is_there(run: Invocation, palace: Palace) -> str:
     state = palace.status()
     wings = list(dict.fromkeys(place.wing for place in state.places))
+    if not wings and run.scope:
+        return f"wing {run.scope} holds no drawer; palatine status names the wings that there are"
     if not wings:
         return "the palace holds no drawer yet; palatine add TEXT files one"
     more = f" and {len(wings) - 10} more" if len(wings) > 10 else ""

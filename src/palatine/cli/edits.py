@@ -11,7 +11,8 @@ from palatine.cli.drawers import KIND, TIME, given_text, list_drawers, show_file
 from palatine.cli.options import Invocation, palace_option, reading, session_option, writing
 from palatine.cli.output import give, hint, on_terminal, say, table
 from palatine.errors import InputError
-from palatine.types import End, Link, Removed, Updated
+from palatine.mcp import answers
+from palatine.types import Removed, Updated
 
 if TYPE_CHECKING:
     from palatine.palace import Palace
@@ -52,7 +53,12 @@ def update_command(run: Invocation, drawer_id: str, text: str | None, **fields: 
 @writing
 @session_option
 def pin_command(run: Invocation, drawer_id: str) -> None:
-    """Pins a drawer: it is shown first when an agent wakes up."""
+    """Pins a drawer: it is shown first when an agent wakes up.
+
+    \b
+      palatine pin dabc...
+      palatine list --pinned
+    """  # noqa: D301 (the mark tells click not to wrap)
     with run.open() as palace:
         _show_updated(run, palace.pin(drawer_id))
 
@@ -62,7 +68,11 @@ def pin_command(run: Invocation, drawer_id: str) -> None:
 @writing
 @session_option
 def unpin_command(run: Invocation, drawer_id: str) -> None:
-    """Takes the pin away from a drawer."""
+    """Takes the pin away from a drawer.
+
+    \b
+      palatine unpin dabc...
+    """  # noqa: D301 (the mark tells click not to wrap)
     with run.open() as palace:
         _show_updated(run, palace.pin(drawer_id, pinned=False))
 
@@ -92,7 +102,11 @@ def delete_command(run: Invocation, drawer_ids: tuple[str, ...], yes: bool, **wh
 
     The reply says which `undo` puts them back; `forget` removes for good. Whole wings, rooms and
     sources are asked about first; without a terminal they need --yes.
-    """
+
+    \b
+      palatine delete dabc... ddef...
+      palatine delete --wing shop --room ideas
+    """  # noqa: D301 (the mark tells click not to wrap)
     bulk = any(value is not None for value in where.values())
     if bulk == bool(drawer_ids):
         raise InputError("say which: either ids, or one or more of --wing, --room and --source")
@@ -138,9 +152,9 @@ def link_command(run: Invocation, ends: tuple[str, str], label: str) -> None:
       palatine link dabc... shop/shipping --label "decided here"
     """  # noqa: D301 (the mark tells click not to wrap)
     with run.open() as palace:
-        done = palace.link(_end(ends[0]), _end(ends[1]), label)
+        done = palace.link(answers.end(ends[0]), answers.end(ends[1]), label)
     if run.json:
-        give({**_as_json(done.link), "created": done.created, "seq": done.seq})
+        give(answers.linked(done))
     elif not on_terminal():
         table((), [(done.link.id, "linked" if done.created else "known")])
     elif done.created:
@@ -151,34 +165,23 @@ def link_command(run: Invocation, ends: tuple[str, str], label: str) -> None:
         hint(f"it differs from what you gave: {done.differs}")
 
 
-def _end(given: str) -> End:
-    wing, slash, room = given.partition("/")
-    return End(wing, room) if slash else End(drawer=given)
-
-
-def _shown(end: End) -> str:
-    return end.drawer or f"{end.wing}/{end.room}"
-
-
-def _as_json(link: Link) -> dict[str, object]:
-    ends = [_shown(link.source), _shown(link.target)]
-    return {"id": link.id, "ends": ends, "label": link.label, "linked_at": str(link.linked_at)}
-
-
 @click.command("links", short_help="List links.")
 @click.argument("drawer_id", metavar="[ID]", required=False)
 @reading
 def links_command(run: Invocation, drawer_id: str | None) -> int:
-    """Lists all links, or those of one drawer. Exit code 1 when there are none."""
+    """Lists all links, or those of one drawer. Exit code 1 when there are none.
+
+    \b
+      palatine links
+      palatine links dabc...
+    """  # noqa: D301 (the mark tells click not to wrap)
     with run.open_to_read() as palace:
         found = palace.links(palace.get(drawer_id).id if drawer_id else None)
+    shown = [answers.link(link) for link in found]
     if run.json:
-        give({"links": [_as_json(link) for link in found]})
+        give({"links": shown})
     elif found:
-        rows = [
-            (link.id, _shown(link.source), _shown(link.target), link.label, str(link.linked_at))
-            for link in found
-        ]
+        rows = [(each["id"], *each["ends"], each["label"], each["linked_at"]) for each in shown]
         table(("link", "a", "b", "label", "linked"), rows)
     else:
         hint("there is no link; palatine link A B makes one")
@@ -190,12 +193,16 @@ def links_command(run: Invocation, drawer_id: str | None) -> int:
 @writing
 @session_option
 def unlink_command(run: Invocation, link_id: str) -> None:
-    """Removes a link by its ID, as `palatine links` shows it."""
+    """Removes a link by its ID, as `palatine links` shows it.
+
+    \b
+      palatine unlink labc...
+    """  # noqa: D301 (the mark tells click not to wrap)
     with run.open() as palace:
         _show_removed(run, palace.unlink(link_id), "removed")
 
 
-@click.group("diary")
+@click.group("diary", short_help="Write and read agents' diaries.")
 @palace_option
 def diary_command() -> None:
     """Agents' diaries: entries in order, each a new one, also when its text is not.
@@ -213,7 +220,11 @@ def diary_command() -> None:
 @writing
 @session_option
 def _write(run: Invocation, name: str, text: str, topic: str) -> None:
-    """Adds an entry to the diary of AGENT; `-` reads it from standard input."""
+    """Adds an entry to the diary of AGENT; `-` reads it from standard input.
+
+    \b
+      palatine diary write ann "Learned that the carrier rests at weekends" --topic shipping
+    """  # noqa: D301 (the mark tells click not to wrap)
     text = given_text(text)
     with run.open(create=True) as palace:
         show_filed(run, palace.diary_write(name, text, topic=topic))
@@ -225,5 +236,9 @@ def _write(run: Invocation, name: str, text: str, topic: str) -> None:
 @click.option("--cursor", default="", help="Go on where a page ended.")
 @reading
 def _read(run: Invocation, name: str, limit: int, cursor: str) -> int:
-    """Lists the diary of AGENT, the newest entry first. Exit code 1 when there is none."""
+    """Lists the diary of AGENT, the newest entry first. Exit code 1 when there is none.
+
+    \b
+      palatine diary read ann --limit 3
+    """  # noqa: D301 (the mark tells click not to wrap)
     return list_drawers(run, lambda palace: palace.diary_read(name, limit=limit, cursor=cursor))

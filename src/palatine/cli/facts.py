@@ -2,25 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import Any
 
 import click
 
+from palatine import pictures
 from palatine.beliefs import describe
 from palatine.cli.options import (
     Invocation,
     palace_option,
     reading,
     session_option,
+    wing_option,
     writing,
 )
-from palatine.cli.output import give, hint, on_terminal, say, table
+from palatine.cli.output import give, hint, on_terminal, one_line, say, table
+from palatine.cli.transfer import new_file
+from palatine.errors import InputError
 from palatine.mcp import answers
 from palatine.types import Fact
 
 _TIME = "TIME"
-_WING = click.option("--wing", metavar="NAME", help="Only facts of this wing.")
+_MOST = 10_000
+_SUFFIXES = {".html": "html", ".htm": "html", ".graphml": "graphml", ".mmd": "mermaid"}
+_WING = wing_option(help="Only facts of this wing.")
 
 
 @click.group("kg")
@@ -32,6 +39,7 @@ def kg_command() -> None:
       palatine kg add Max works_at Acme --from 2024-03
       palatine kg supersede Max works_at Acme Initech --at 2025-02
       palatine kg show Max --as-of 2024-06
+      palatine kg export max.html --about Max
     """  # noqa: D301 (the mark tells click not to wrap)
 
 
@@ -41,14 +49,19 @@ def kg_command() -> None:
 @click.argument("object")
 @click.option("--from", "valid_from", metavar=_TIME, help="True since: 2025, 2025-03, ...")
 @click.option("--to", "valid_to", metavar=_TIME, help="True through; else still true.")
-@click.option("--wing", metavar="NAME", default="", help="The wing that it belongs to, if any.")
+@wing_option(default="", help="The wing that it belongs to, if any.")
 @click.option("--confidence", type=float, default=1.0, help="0 to 1; else 1.")
 @click.option("--source", metavar="FILE", default="", help="Where it was read.")
 @click.option("--drawer", metavar="ID", default="", help="The drawer that says so.")
 @writing
 @session_option
 def _add(run: Invocation, **fact: Any) -> None:
-    """Adds a fact. The same fact again is one; what seems to contradict it is reported."""
+    """Adds a fact. The same fact again is one; what seems to contradict it is reported.
+
+    \b
+      palatine kg add Max works_at Acme --from 2024-03
+      palatine kg add Max lived_in Oslo --from 2018 --to 2021 --confidence 0.8
+    """  # noqa: D301 (the mark tells click not to wrap)
     with run.open(create=True) as palace:
         added = palace.knowledge.add(**fact)
     if run.json:
@@ -70,7 +83,11 @@ def _add(run: Invocation, **fact: Any) -> None:
 @writing
 @session_option
 def _end(run: Invocation, **names: Any) -> None:
-    """Ends a fact; it stays on record for --as-of."""
+    """Ends a fact; it stays on record for --as-of.
+
+    \b
+      palatine kg end Max works_at Acme --at 2025-02
+    """  # noqa: D301 (the mark tells click not to wrap)
     with run.open() as palace:
         changed = palace.knowledge.end(**names)
     if run.json:
@@ -91,7 +108,11 @@ def _end(run: Invocation, **names: Any) -> None:
 @writing
 @session_option
 def _supersede(run: Invocation, **names: Any) -> None:
-    """Ends OLD and begins NEW in one step; of two who do it at once, one wins."""
+    """Ends OLD and begins NEW in one step; of two who do it at once, one wins.
+
+    \b
+      palatine kg supersede Max works_at Acme Initech --at 2025-02
+    """  # noqa: D301 (the mark tells click not to wrap)
     with run.open() as palace:
         done = palace.knowledge.supersede(**names)
     if run.json:
@@ -105,7 +126,11 @@ def _supersede(run: Invocation, **names: Any) -> None:
 @writing
 @session_option
 def _delete(run: Invocation, fact_id: str) -> None:
-    """Stops believing a fact, as if it had never been true; --known-at still shows it."""
+    """Stops believing a fact, as if it had never been true; --known-at still shows it.
+
+    \b
+      palatine kg delete fabc...
+    """  # noqa: D301 (the mark tells click not to wrap)
     with run.open() as palace:
         deleted = palace.knowledge.delete(fact_id)
     if run.json:
@@ -126,22 +151,41 @@ def _delete(run: Invocation, fact_id: str) -> None:
     help="Facts that have it as subject, as object, or both (else).",
 )
 @click.option("--limit", type=int, default=1000, help="Most facts, 1 to 10000; else 1000.")
+@click.option("--graph", is_flag=True, help="Draw a tree of what is around it.")
+@click.option("--depth", type=int, help="Facts from it to the tree's ends, 1 to 10; else 2.")
 @_WING
 @reading
-def _show(run: Invocation, name: str, everything: bool, as_of: str | None, **asked: Any) -> int:
-    """Shows the facts about NAME: those true now, unless asked otherwise."""
-    if everything and as_of:
+def _show(run: Invocation, name: str, graph: bool, depth: int | None, **asked: Any) -> int:
+    """Shows the facts about NAME: those true now, unless asked otherwise.
+
+    --graph draws the neighbourhood as a tree. A line that ends in ↺ is spread out elsewhere.
+
+    \b
+      palatine kg show Max
+      palatine kg show Max --all
+      palatine kg show Max --graph --depth 3 --as-of 2024-06
+    """  # noqa: D301 (the mark tells click not to wrap)
+    everything = asked.pop("everything")
+    if everything and asked["as_of"]:
         raise click.UsageError("--all and --as-of exclude each other", click.get_current_context())
-    state: Any = "all" if everything else "current"
+    if depth is not None and not graph:
+        raise click.UsageError("--depth needs --graph", click.get_current_context())
+    if graph and asked.pop("direction") != "both":
+        raise click.UsageError("--graph goes in both directions", click.get_current_context())
+    asked["state"] = "all" if everything else "current"
+    depth = 2 if depth is None else depth
     with run.open_to_read() as palace:
-        facts = palace.knowledge.about(name, as_of=as_of, state=state, **asked)
-        entity = palace.knowledge.entity(name)
+        known = palace.knowledge
+        facts = known.graph(name, depth=depth, **asked) if graph else known.about(name, **asked)
+        entity = known.entity(name)
     if run.json:
         give({"entity": entity.name, "facts": [answers.fact(fact) for fact in facts]})
+    elif facts and graph:
+        _show_tree(entity.name, pictures.tree(facts, entity.key, depth=depth))
     elif facts:
         _show_facts(facts)
     else:
-        hint(f"{entity.name} is known, but no fact matches; palatine kg show NAME --all")
+        hint(f"{entity.name} is known, but no fact matches; --all shows what is past or to come")
     return 0 if facts else 1
 
 
@@ -152,7 +196,11 @@ def _show(run: Invocation, name: str, everything: bool, as_of: str | None, **ask
 @_WING
 @reading
 def _timeline(run: Invocation, name: str | None, **asked: Any) -> int:
-    """Shows all facts, of NAME or of everything, by the date they began; undated last."""
+    """Shows all facts, of NAME or of everything, by the date they began; undated last.
+
+    \b
+      palatine kg timeline Max
+    """  # noqa: D301 (the mark tells click not to wrap)
     with run.open_to_read() as palace:
         page = palace.knowledge.timeline(name, **asked)
     if run.json:
@@ -174,7 +222,11 @@ def _timeline(run: Invocation, name: str | None, **asked: Any) -> int:
 @_WING
 @reading
 def _path(run: Invocation, start: str, goal: str, **asked: Any) -> int:
-    """Shows the facts of a shortest path between START and GOAL."""
+    """Shows the facts of a shortest path between START and GOAL.
+
+    \b
+      palatine kg path Max Berlin --depth 6
+    """  # noqa: D301 (the mark tells click not to wrap)
     with run.open_to_read() as palace:
         path = palace.knowledge.path(start, goal, **asked)
     if run.json:
@@ -186,11 +238,64 @@ def _path(run: Invocation, start: str, goal: str, **asked: Any) -> int:
     return 0 if path else 1
 
 
+@kg_command.command("export", short_help="Draw facts: a page, a graph file, a flowchart.")
+@click.argument("file", metavar="[FILE|-]", default="-")
+@click.option(
+    "--format",
+    "format_",
+    type=click.Choice([*pictures.FORMATS]),
+    help="Else what FILE ends in says: .html, .graphml or .mmd.",
+)
+@click.option("--about", "name", metavar="NAME", help="Only what is around this name.")
+@click.option("--depth", type=int, default=2, help="Facts from it, 1 to 10; else 2.")
+@click.option("--as-of", metavar=_TIME, help="Only what was true then; else over all time.")
+@_WING
+@palace_option
+def _export(file: str, format_: str | None, name: str | None, **asked: Any) -> int:
+    """Writes one picture of all facts, or of those around NAME, to FILE or standard output.
+
+    html is one page that needs no network: a graph with a slider for the time, and a search.
+    graphml is for networkx, Gephi and the like; mermaid is for Markdown. FILE is readable by you
+    alone; of files that are there, only an older picture is replaced. Exit code 1 when there are
+    no facts.
+
+    \b
+      palatine kg export facts.html
+      palatine kg export --format mermaid --about Max --depth 1 --as-of 2024-06
+      palatine kg export shop.graphml --wing shop
+    """  # noqa: D301 (the mark tells click not to wrap)
+    format_ = format_ or _SUFFIXES.get(Path(file).suffix.lower())
+    if format_ is None:
+        raise InputError("say --format html, graphml or mermaid, or name a FILE such as facts.html")
+    run = click.get_current_context().ensure_object(Invocation)
+    with run.open_to_read() as palace:
+        facts = palace.knowledge.graph(name, state="all", limit=_MOST, **asked)
+    if not facts:
+        hint("no fact matches, nothing was written; palatine kg stats counts what there is")
+        return 1
+    drawn = pictures.FORMATS[format_](facts, f"Facts around {name}" if name else "Facts")
+    if len(facts) == _MOST:
+        hint(f"only {_MOST} facts are in the picture; --about, --wing and --as-of choose")
+    if file == "-":
+        click.echo(drawn, nl=False)
+        return 0
+    with new_file(
+        Path(file), mark=drawn.split("\n")[0].encode(), what=f"{format_} picture"
+    ) as target:
+        target.write(drawn.encode())
+    say(f"{len(facts)} facts drawn to {file}")
+    return 0
+
+
 @kg_command.command("stats", short_help="Count facts.")
 @_WING
 @reading
 def _stats(run: Invocation, wing: str | None) -> None:
-    """Counts entities, facts and predicates."""
+    """Counts entities, facts and predicates.
+
+    \b
+      palatine kg stats --wing shop
+    """  # noqa: D301 (the mark tells click not to wrap)
     with run.open_to_read() as palace:
         counts = answers.counts(palace.knowledge.stats(wing=wing), palace.knowledge.predicates())
     if run.json:
@@ -200,6 +305,22 @@ def _stats(run: Invocation, wing: str | None) -> None:
     counts.pop("single_predicates", None)
     rows = [*counts.items(), *(("predicate", *counted) for counted in predicates.items())]
     table((), rows)
+
+
+def _show_tree(root: str, lines: Iterable[pictures.Line]) -> None:
+    if not on_terminal():
+        for depth, text in (pictures.Line(0, root), *lines):
+            click.echo("  " * depth + one_line(text))
+        return
+    # Only where a tree is drawn: rich takes longer to load than most commands take to run.
+    from rich.console import Console  # noqa: PLC0415
+    from rich.text import Text  # noqa: PLC0415
+    from rich.tree import Tree  # noqa: PLC0415
+
+    branches = [Tree(Text(one_line(root), style="bold"))]
+    for depth, text in lines:
+        branches[depth:] = [branches[depth - 1].add(Text(one_line(text)))]
+    Console(highlight=False).print(branches[0])
 
 
 def _show_outcome(what: str, fact: Fact, seq: int) -> None:

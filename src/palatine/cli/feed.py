@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from palatine.cli.options import Invocation, reading
+from palatine.cli.options import Invocation, reading, wing_option
 from palatine.cli.output import give, hint, on_terminal, one_line, table
 from palatine.mcp import answers
 from palatine.types import Change, ChangeFilter
@@ -26,7 +26,7 @@ _FIRST_WORDS_CHARS = 80
 @click.command("log", short_help="Show what was done, in words.")
 @click.option("--agent", metavar="NAME", help="Only by this agent.")
 @click.option("--session", metavar="ID", help="Only of this session.")
-@click.option("--wing", metavar="NAME", help="Only in this wing.")
+@wing_option(help="Only in this wing.")
 @click.option("--limit", type=int, default=50, help="The last so many; else 50.")
 @reading
 def log_command(run: Invocation, **where: Any) -> int:
@@ -51,7 +51,7 @@ def log_command(run: Invocation, **where: Any) -> int:
             rows.append((seq, at, agent, op, kind, _beginning(entry.words), *rest))
         table(("seq", "at", "agent", "did", "what", "words", "wing", "session"), rows)
     else:
-        hint("nothing was done, or nothing that matches")
+        hint("nothing was done, or nothing that matches; palatine log without options shows all")
     return 0 if found else 1
 
 
@@ -81,7 +81,7 @@ def _cells(change: Change) -> tuple[object, ...]:
 )
 @click.option("--agent", metavar="NAME", help="Only by this agent.")
 @click.option("--session", metavar="ID", help="Only of this session.")
-@click.option("--wing", metavar="NAME", help="Only of this wing.")
+@wing_option(help="Only of this wing.")
 @click.option("--limit", type=int, default=1000, help="Most changes; else 1000.")
 @click.option(
     "--follow", is_flag=True, help="Print what comes, from now on or --after, until Ctrl-C."
@@ -94,18 +94,23 @@ def changes_command(
 
     --follow goes on until Ctrl-C, which is its good end: one line, or one JSON object, for each
     change as it happens.
-    """
+
+    \b
+      palatine changes --after 120
+      palatine changes --follow --wing shop
+    """  # noqa: D301 (the mark tells click not to wrap)
     if follow:
         return _follow(run, after, ChangeFilter(**where))
     with run.open_to_read() as palace:
         found = palace.changes(after=after or 0, limit=limit, **where)
+        last = None if found else palace.status().seq
     if run.json:
         give(answers.changes(found, after=after or 0))
     elif found:
         head = ("seq", "at", "agent", "did", "what", "id", "wing", "session")
         table(head, [_cells(change) for change in found])
     else:
-        hint("no change matches")
+        hint(f"no change matches; the last one of all is {last}")
     return 0 if found else 1
 
 

@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
-from functools import wraps
-from pathlib import Path
+from functools import partial, wraps
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 from palatine import config
-from palatine.errors import StoreReadOnlyError
+from palatine.errors import PalatineError, StoreReadOnlyError
 
 if TYPE_CHECKING:
+    from click.shell_completion import CompletionItem
+
+    from palatine.embed import Embedder
     from palatine.palace import Palace
+
+COMPLETE = "_PALATINE_COMPLETE"
+"""The variable by which a shell asks what a command line may go on with."""
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -24,53 +30,97 @@ class Invocation:
     """One run of the program, as its common options say.
 
     Attributes:
-        palace: the folder as given; None: the default.
+        palace: the folder, or the palace's name, as given; None: the default.
         json: the answer is for a program.
         agent, session: who writes; None: as the environment says.
+        wing: the only wing to see and to write; None: as the environment says.
     """
 
     palace: str | None = None
     json: bool = False
     agent: str | None = None
     session: str | None = None
+    wing: str | None = None
 
-    def open(self, *, create: bool = False) -> Palace:
+    @property
+    def folder(self) -> str:
+        """The palace's folder."""
+        return config.default_palace(config.named_palace(self.palace))
+
+    @property
+    def who(self) -> tuple[str, str]:
+        """Who writes: the agent, and the session."""
+        agent, session = config.author()
+        return (
+            agent if self.agent is None else self.agent,
+            session if self.session is None else self.session,
+        )
+
+    @property
+    def scope(self) -> str:
+        """The wing that the command is limited to; empty: none."""
+        return config.default_wing(self.wing)
+
+    def open(
+        self,
+        *,
+        create: bool = False,
+        whole: bool = False,
+        embedder: Embedder | str | None = None,
+    ) -> Palace:
         """Opens the palace to write.
 
         Args:
             create: make one where there never was one.
+            whole: all wings, whatever the command is limited to; for what cares for the files.
+            embedder: see `Palace.open`.
         """
-        agent, session = config.author()
-        return _palace_class().open(
-            self.palace,
+        agent, session = self.who
+        return palace_class().open(
+            self.folder,
             create=create,
-            agent=agent if self.agent is None else self.agent,
-            session=session if self.session is None else self.session,
+            agent=agent,
+            session=session,
+            wing="" if whole else self.scope,
+            embedder=embedder,
         )
 
-    def open_to_read(self) -> Palace:
+    def open_to_read(self, *, whole: bool = False) -> Palace:
         """Opens the palace for a command that writes nothing; its folder may be read-only."""
         try:
-            return self.open()
+            return self.open(whole=whole)
         except StoreReadOnlyError:
-            return _palace_class().open(self.palace, create=False, read_only=True)
+            wing = "" if whole else self.scope
+            return palace_class().open(self.folder, create=False, read_only=True, wing=wing)
 
 
-def _palace_class() -> type[Palace]:
+def palace_class() -> type[Palace]:
+    """The class, loaded by the commands that need a palace."""
     from palatine.palace import Palace  # noqa: PLC0415 (help and completion need no SQLite)
 
     return Palace
 
 
-def _kept(name: str) -> Callable[[click.Context, click.Parameter, Any], None]:
+def _kept(name: str) -> Callable[[click.Context, click.Parameter, Any], Any]:
     """A callback that keeps an option's value in the invocation; the innermost one given wins."""
 
-    def keep(context: click.Context, _parameter: click.Parameter, value: Any) -> None:
+    def keep(context: click.Context, _parameter: click.Parameter, value: Any) -> Any:
         run = context.ensure_object(Invocation)
         if value is not None and value is not False:
             setattr(run, name, value)
+        return value
 
     return keep
+
+
+def _palaces(_context: click.Context, _option: object, begun: str) -> list[CompletionItem]:
+    """The names that the shell offers for --palace; it adds the folders."""
+    from click.shell_completion import CompletionItem  # noqa: PLC0415 (for a shell that asks)
+
+    with suppress(PalatineError):  # there is nobody to be told
+        names = [name for name in config.palaces().values() if name and name.startswith(begun)]
+        return [CompletionItem(begun, type="dir"), *map(CompletionItem, names)]
+    return []
 
 
 palace_option = click.option(
@@ -78,7 +128,8 @@ palace_option = click.option(
     metavar="DIR",
     expose_value=False,
     callback=_kept("palace"),
-    help="The palace's folder; else PALATINE_PALACE, else your own palace.",
+    shell_complete=_palaces,
+    help="The palace's folder or name; else PALATINE_PALACE, palatine.toml, your own palace.",
 )
 _json_option = click.option(
     "--json",
@@ -101,6 +152,8 @@ session_option = click.option(
     callback=_kept("session"),
     help="The writer's session; else PALATINE_SESSION.",
 )
+wing_option = partial(click.option, "--wing", metavar="NAME", callback=_kept("wing"))
+"""A wing as an argument, to which the whole command is then limited."""
 
 
 def reading(function: Function) -> Function:
@@ -120,28 +173,3 @@ def _with_invocation(function: Function) -> Function:
         return function(invocation, *arguments, **options)
 
     return run  # type: ignore[return-value]  # wraps keeps the signature that click reads
-
-
-def project_wing(folder: Path | None = None) -> str:
-    """The wing of the project that one works in.
-
-    Args:
-        folder: None: the working folder.
-
-    Returns:
-        The name of the git repository's root, else of the folder; empty (the palace's default
-        wing) in the home folder and above it, and where there is no folder any more.
-    """
-    try:
-        here = (folder or Path.cwd()).resolve()
-        home = Path.home().resolve()
-    except (OSError, RuntimeError):
-        return ""
-    if here == home or here in home.parents:
-        return ""
-    for candidate in (here, *here.parents):
-        if candidate == home:  # a repository of dotfiles is no project
-            break
-        if (candidate / ".git").exists():
-            return candidate.name
-    return here.name

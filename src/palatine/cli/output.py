@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 
 import click
 
@@ -78,3 +79,22 @@ def table(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
     for row in cells:
         drawn.add_row(*(Text(row[number]) for number in shown))
     Console(highlight=False).print(drawn)
+
+
+@contextmanager
+def progress(what: str) -> Iterator[Callable[[int, int], None] | None]:
+    """A bar on standard error where a person is looking; gives what is told (done, left).
+
+    Args:
+        what: what is being done, as `embedding`.
+    """
+    if not (sys.stderr.isatty() and on_terminal()):
+        yield None
+        return
+    # Only where a bar is drawn: rich takes longer to load than most commands take to run.
+    from rich.console import Console  # noqa: PLC0415
+    from rich.progress import Progress  # noqa: PLC0415
+
+    with Progress(console=Console(stderr=True), transient=True) as drawn:
+        task = drawn.add_task(what, total=None)
+        yield lambda done, left: drawn.update(task, completed=done, total=done + left)

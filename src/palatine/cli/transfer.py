@@ -15,7 +15,7 @@ from typing import BinaryIO
 import click
 
 from palatine.cli.options import Invocation, reading, session_option, writing
-from palatine.cli.output import give, hint, on_terminal, say, table
+from palatine.cli.output import give, hint, on_terminal, progress, say, table
 from palatine.errors import InputError
 from palatine.types import Imported, Written
 
@@ -45,13 +45,13 @@ def export_command(run: Invocation, file: str, markdown: bool) -> None:
         if file == "-":
             palace.export(sys.stdout.buffer)
             return
-        with _new_file(Path(file)) as target:
-            counts = palace.export(target)
+        with new_file(Path(file)) as target, progress("exporting") as told:
+            counts = palace.export(target, progress=told)
     if run.json:
         give({"file": file, "lines": dict(counts)})
     elif on_terminal():
-        told = ", ".join(f"{count} {name}" for name, count in counts.items() if count)
-        say(f"exported to {file}: {told or 'an empty palace'}")
+        what = ", ".join(f"{count} {name}" for name, count in counts.items() if count)
+        say(f"exported to {file}: {what or 'an empty palace'}")
     else:
         table((), list(counts.items()))
 
@@ -66,8 +66,8 @@ def _show_written(run: Invocation, folder: str, done: Written) -> None:
 
 
 @contextmanager
-def _new_file(path: Path) -> Iterator[BinaryIO]:
-    """A file, 0600, that takes its name when it is complete; replaces nothing but an export.
+def new_file(path: Path, *, mark: bytes = _OURS, what: str = "export") -> Iterator[BinaryIO]:
+    """A file, 0600, that takes its name when it is complete; replaces only what begins with mark.
 
     Raises:
         InputError: something else lies there.
@@ -76,8 +76,8 @@ def _new_file(path: Path) -> Iterator[BinaryIO]:
         if path.is_symlink() or not path.is_file():
             raise InputError(f"{path} is no file; nothing was written; choose another name")
         with path.open("rb") as old:
-            if (begun := old.read(len(_OURS))) and begun != _OURS:
-                raise InputError(f"{path} is no export; it was left alone; choose another name")
+            if (begun := old.read(len(mark))) and begun != mark:
+                raise InputError(f"{path} is no {what}; it was left alone; choose another name")
     descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
         with os.fdopen(descriptor, "wb") as file:
@@ -102,8 +102,12 @@ def import_command(run: Invocation, file: str, dry_run: bool) -> None:
     export has it otherwise; the same import again changes nothing. An export that was cut off, or
     that cannot be used as a whole, is refused before anything is written.
     """
-    with _source(file) as source, run.open(create=not dry_run) as palace:
-        done = palace.import_from(source, dry_run=dry_run)
+    with (
+        _source(file) as source,
+        run.open(create=not dry_run) as palace,
+        progress("importing") as told,
+    ):
+        done = palace.import_from(source, dry_run=dry_run, progress=told)
     if run.json:
         give(asdict(done))
         return

@@ -30,10 +30,11 @@ if TYPE_CHECKING:
     from types import FrameType
     from typing import Any, Never
 
-    from palatine.mcp.wire import Overlong, Registry
+    from palatine.mcp.registry import Registry
+    from palatine.mcp.wire import Overlong
     from palatine.palace import Palace
 
-_WORKERS = 16
+_WORKERS = 64
 _CHUNK_BYTES = 65_536
 _DRAIN_SECONDS = 0.03
 _SHUTDOWN_SECONDS = 0.06
@@ -70,6 +71,7 @@ class _Server:
         )
 
     def run(self) -> Never:
+        asked = False
         try:
             # Without poll (Windows) only the end of the input and Ctrl-C are heard.
             events = _Events(self._input, self._output) if hasattr(select, "poll") else None
@@ -77,12 +79,13 @@ class _Server:
             while events is None or events.input_ready():
                 data = self._read()
                 if data == b"":
-                    self._drain()
+                    asked = True
                     break
                 for line in lines.feed(data or b""):
                     self._take(line)
         except KeyboardInterrupt:
             pass
+        self._drain(calls=asked)
         self._end()
 
     def _read(self) -> bytes | None:
@@ -119,11 +122,17 @@ class _Server:
         except OSError:
             self._end()
 
-    def _drain(self) -> None:
-        """Gives what was just asked a moment: somebody may have piped a few lines to us."""
+    def _drain(self, *, calls: bool) -> None:
+        """Says goodbye to who listens, and sends what is ready, as far as a moment suffices.
+
+        Calls get that moment at the end of the input: somebody may have piped a few lines to us.
+        """
         deadline = monotonic() + _DRAIN_SECONDS
-        if self._jobs.settled(deadline):
-            self._replies.settled(deadline)
+        if calls:
+            self._jobs.settled(deadline)
+        for reply in self._wire.farewell():
+            self._replies.put(reply)
+        self._replies.settled(deadline)
 
     def _end(self) -> Never:
         self._ending.acquire()  # a second thread that comes here waits for its end

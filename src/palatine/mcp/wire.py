@@ -13,25 +13,34 @@ from __future__ import annotations
 import json
 import re
 
-from palatine.errors import PalatineError
+from palatine.mcp import registry as offers
 from palatine.mcp import schema
+from palatine.mcp.registry import (
+    ENCODER,
+    INTERNAL_ERROR,
+    INVALID_PARAMS,
+    NAME_CHARS,
+    RESOURCE_NOT_FOUND,
+    Call,
+    CancelledError,
+    RpcError,
+    use,
+)
+from palatine.mcp.subscriptions import LIST, Watch
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
-    from typing import TypeAlias
+    from collections.abc import Callable, Mapping
+    from typing import Any, TypeAlias
 
+    from palatine.mcp.registry import Json, Registry
     from palatine.palace import Palace
 
-    Json: TypeAlias = dict[str, object]
     Id: TypeAlias = str | int
-    Handler: TypeAlias = "Callable[[Call, Json], Json]"
 
 PARSE_ERROR = -32700
 INVALID_REQUEST = -32600
 METHOD_NOT_FOUND = -32601
-INVALID_PARAMS = -32602
-INTERNAL_ERROR = -32603
 UNSUPPORTED_VERSION = -32022
 
 MODERN_VERSION = "2026-07-28"
@@ -41,134 +50,12 @@ _VERSION_KEY = "io.modelcontextprotocol/protocolVersion"
 _CAPABILITIES_KEY = "io.modelcontextprotocol/clientCapabilities"
 _CLIENT_KEY = "io.modelcontextprotocol/clientInfo"
 _SERVER_KEY = "io.modelcontextprotocol/serverInfo"
+_SUBSCRIPTION_KEY = "io.modelcontextprotocol/subscriptionId"
 
 LINE_BYTES = 64 * 1024 * 1024
 _HEAD_BYTES = 4096
 _TAIL_BYTES = 512
-_NAME_CHARS = 200
-_PROBLEMS = 5
 _CACHE_MS = 3_600_000
-
-
-class Tool:
-    """One tool: plain data, as `tools/list` shows it, and its handler.
-
-    Raises:
-        ValueError: the root of a schema is not an object.
-    """
-
-    __slots__ = ("definition", "handler", "input_schema", "name")
-
-    def __init__(
-        self,
-        name: str,
-        title: str,
-        description: str,
-        input_schema: Json,
-        output_schema: Json,
-        annotations: Json,
-        handler: Handler,
-        *,
-        meta: Json | None = None,
-    ) -> None:
-        if input_schema.get("type") != "object" or output_schema.get("type") != "object":
-            raise ValueError(f"{name}: the root of an input or output schema must be an object")
-        self.name = name
-        self.input_schema = input_schema
-        self.handler = handler
-        self.definition: Json = {
-            "name": name,
-            "title": title,
-            "description": description,
-            "inputSchema": input_schema,
-            "outputSchema": output_schema,
-            "annotations": annotations,
-        }
-        if meta:
-            self.definition["_meta"] = meta
-
-
-class Registry:
-    """What a server offers: its name, its instructions, and its tools in a fixed order."""
-
-    __slots__ = ("instructions", "name", "title", "tools", "version")
-
-    def __init__(
-        self, name: str, title: str, version: str, instructions: str, tools: Iterable[Tool]
-    ) -> None:
-        self.name = name
-        self.title = title
-        self.version = version
-        self.instructions = instructions
-        self.tools: dict[str, Tool] = {}
-        for tool in tools:
-            if tool.name in self.tools:
-                raise ValueError(f"{tool.name}: two tools have this name")
-            self.tools[tool.name] = tool
-
-
-class RpcError(Exception):
-    """A request that is answered with a JSON-RPC error."""
-
-    def __init__(self, code: int, message: str, data: object = None) -> None:
-        super().__init__(message)
-        self.code = code
-        self.message = message
-        self.data = data
-
-
-class CancelledError(Exception):
-    """The client no longer wants this call; raised in the handler, out of `Call.progress`."""
-
-
-class Call:
-    """What a handler may ask for while it runs. One object for each call, used by one thread.
-
-    Attributes:
-        agent: who calls: the tool's `agent` argument, else the client's name, else empty.
-        session: the client's session: the tool's `session` argument, else what `_meta` says,
-            else the environment's, else empty. Both are provenance and decide nothing.
-        cancelled: the client has cancelled the call; set by another thread.
-    """
-
-    __slots__ = ("_done", "_emit", "_palace", "agent", "cancelled", "session")
-
-    def __init__(
-        self,
-        palace: Callable[[], Palace],
-        *,
-        agent: str = "",
-        session: str = "",
-        emit: Callable[[Json], None] | None = None,
-    ) -> None:
-        self._palace = palace
-        self._emit = emit
-        self._done: float | None = None
-        self.agent = agent
-        self.session = session
-        self.cancelled = False
-
-    def palace(self) -> Palace:
-        """Returns the palace, opened by the first call that asks for it."""
-        return self._palace()
-
-    def progress(self, done: float, total: float | None = None, message: str | None = None) -> None:
-        """Tells the client how far the call is, if it asked to be told and `done` has grown.
-
-        Raises:
-            CancelledError: the client has cancelled; let it pass, so that transactions roll back.
-        """
-        if self.cancelled:
-            raise CancelledError
-        if self._emit is None or (self._done is not None and done <= self._done):
-            return
-        self._done = done
-        told: Json = {"progress": done}
-        if total is not None:
-            told["total"] = total
-        if message is not None:
-            told["message"] = message
-        self._emit(told)
 
 
 class Request:
@@ -194,6 +81,10 @@ class Job:
         self.request = request
         self.call = call
         self.work = work
+
+
+ANSWERED_LATER: Json = {}
+"""The result of a job whose request stays open: nothing is replied now."""
 
 
 class Overlong:
@@ -283,6 +174,8 @@ class Wire:
         self._session = _provenance(environment.get("CLAUDE_CODE_SESSION_ID"))
         self._client = ""
         self._live: dict[Id, Job | None] = {}
+        self._watch = Watch(registry, palace, log)
+        self._streams: dict[Id, Request] = {}
 
     def receive(self, line: bytes | Overlong) -> bytes | Job | None:
         """Takes one line: returns the reply, a job to run elsewhere, or nothing to say."""
@@ -311,7 +204,10 @@ class Wire:
         try:
             if job.call.cancelled:
                 return None
-            reply = self._reply(job.request, job.work(job.call))
+            result = job.work(job.call)
+            if result is ANSWERED_LATER:
+                return None
+            reply = self._reply(job.request, result)
         except CancelledError:
             return None
         except RpcError as error:
@@ -327,6 +223,13 @@ class Wire:
         """Logs why a job failed by our fault and returns the reply, which does not tell."""
         return self._failed(job.request.id, failure)
 
+    def farewell(self) -> list[bytes]:
+        """Ends all streams, because the process ends: returns the replies that say so."""
+        ended = list(self._streams.values())
+        for request in ended:
+            self._silence(request.id)
+        return [self._reply(it, {"_meta": {_SUBSCRIPTION_KEY: it.id}}) for it in ended]
+
     def _failed(self, key: Id | None, failure: BaseException) -> bytes:
         self._log(failure)
         return _refusal(key, RpcError(INTERNAL_ERROR, "Internal error"))
@@ -338,14 +241,25 @@ class Wire:
         job = None if key is None else self._live.get(key)
         if job is not None:
             job.call.cancelled = True
+        if key is not None:
+            self._silence(key)
 
-    def _answer(self, request: Request) -> bytes | Job:
+    def begin(self, request: Request) -> Json | Job:
+        """Answers a request of any transport: with its result, or with a job that works it out.
+
+        Raises:
+            RpcError: the request is answered with an error; so does the job's work.
+        """
         if request.modern:
             _check_envelope(request.meta)
         method = _METHODS.get(request.method)
-        if method is None or not (method.modern if request.modern else method.handshake):
+        if method is None or not method.serves(request, self._registry):
             raise RpcError(METHOD_NOT_FOUND, "Method not found", request.method)
-        outcome = method.answer(self, request)
+        request.params = offers.checked(method.takes, request.params)
+        return method.answer(self, request)
+
+    def _answer(self, request: Request) -> bytes | Job:
+        outcome = self.begin(request)
         if isinstance(outcome, Job):
             # A careless proxy can have two live calls under one id: then a cancel is ambiguous,
             # and ignoring it leaves nobody without an answer.
@@ -372,7 +286,7 @@ class Wire:
         asked = request.params["protocolVersion"]
         return {
             "protocolVersion": asked if asked in HANDSHAKE_VERSIONS else HANDSHAKE_VERSIONS[-1],
-            "capabilities": {"tools": {}},
+            "capabilities": self._capabilities({"subscribe": True}),
             "serverInfo": self._server_info(),
             "instructions": self._registry.instructions,
         }
@@ -383,39 +297,118 @@ class Wire:
     def _discover(self, _request: Request) -> Json:
         return {
             "supportedVersions": [MODERN_VERSION],
-            "capabilities": {"tools": {}},
+            "capabilities": self._capabilities({"subscribe": True, "listChanged": True}),
             "instructions": self._registry.instructions,
         }
 
-    def _list_tools(self, request: Request) -> Json:
-        if request.params.get("cursor") not in (None, ""):
-            raise RpcError(INVALID_PARAMS, "Invalid cursor: the list has one page")
+    def _capabilities(self, resources: Json) -> Json:
+        """What is offered; of the kinds of change that are told, only those that really are."""
+        offered: Json = {"tools": {}}
+        if self._registry.resources:
+            offered["resources"] = resources
+        if self._registry.prompts:
+            offered |= {"prompts": {}, "completions": {}}
+        return offered
+
+    def _list_tools(self, _request: Request) -> Json:
         return {"tools": [tool.definition for tool in self._registry.tools.values()]}
 
+    def _list_prompts(self, _request: Request) -> Json:
+        return {"prompts": [prompt.definition for prompt in self._registry.prompts.values()]}
+
+    def _list_templates(self, _request: Request) -> Json:
+        offered = self._registry.resources
+        return {"resourceTemplates": [each.definition for each in offered if each.variable]}
+
+    def _list_resources(self, request: Request) -> Job:
+        return self._job(request, lambda call: offers.found(self._registry, call))
+
+    def _read_resource(self, request: Request) -> Job:
+        uri, missing = str(request.params["uri"]), _missing(request)
+        return self._job(request, lambda call: offers.read(self._registry, call, uri, missing))
+
+    def _get_prompt(self, request: Request) -> Job:
+        name, given = str(request.params["name"]), _arguments(request)
+        return self._job(request, lambda call: offers.prompted(self._registry, call, name, given))
+
+    def _complete(self, request: Request) -> Job:
+        asked: Any = [request.params.get(name) for name in ("ref", "argument", "context")]
+        return self._job(request, lambda call: offers.completed(self._registry, call, *asked))
+
+    def _subscribe(self, request: Request) -> Job:
+        uri = str(request.params["uri"])
+        if self._registry.resource(uri) is None:
+            raise RpcError(_missing(request), "No resource has an address like this", {"uri": uri})
+
+        def work(_: Call) -> Json:
+            self._watch.add((uri,), self._watch.look([uri]), self._told({}))
+            return {}
+
+        return self._job(request, work)
+
+    def _unsubscribe(self, request: Request) -> Json:
+        self._watch.remove((request.params["uri"],))
+        return {}
+
+    def _listen(self, request: Request) -> Job:
+        asked: Any = request.params["notifications"]
+        uris = dict.fromkeys(asked.get("resourceSubscriptions", ()))
+        wanted = [uri for uri in uris if self._registry.resource(uri)]
+        honoured: Json = {"resourceSubscriptions": wanted} if wanted else {}
+        if asked.get("resourcesListChanged") is True and self._registry.resources:
+            honoured["resourcesListChanged"] = True
+            wanted = [LIST, *wanted]
+        meta: Json = {_SUBSCRIPTION_KEY: request.id}
+
+        def work(call: Call) -> Json:
+            seen = self._watch.look(wanted)
+            if not call.cancelled:
+                method = "notifications/subscriptions/acknowledged"
+                self._notify(method, {"_meta": meta, "notifications": honoured})
+                self._streams[request.id] = request
+                self._watch.add(request.id, seen, self._told({"_meta": meta}))
+            if call.cancelled:  # perhaps just now
+                self._silence(request.id)
+            return ANSWERED_LATER
+
+        return self._job(request, work)
+
+    def _told(self, meta: Json) -> Callable[[str], None]:
+        """What tells a client of a change, by the address of what has changed."""
+
+        def tell(address: str) -> None:
+            if address == LIST:
+                self._notify("notifications/resources/list_changed", meta)
+            else:
+                self._notify("notifications/resources/updated", {**meta, "uri": address})
+
+        return tell
+
+    def _silence(self, key: Id) -> None:
+        """Ends a stream; other keys are nobody's."""
+        self._streams.pop(key, None)
+        self._watch.remove(key)
+
     def _call_tool(self, request: Request) -> Job:
-        name, arguments = request.params.get("name"), request.params.get("arguments")
-        if not isinstance(name, str):
-            raise RpcError(INVALID_PARAMS, "Missing in params: name, a string")
-        if arguments is None:
-            arguments = {}
-        if not isinstance(arguments, dict):
-            raise RpcError(INVALID_PARAMS, "arguments must be an object")
+        name, arguments = str(request.params["name"]), _arguments(request)
         tool = self._registry.tools.get(name)
         if tool is None:
             near = schema.nearest(name, self._registry.tools)
             raise RpcError(
                 INVALID_PARAMS,
-                f"Unknown tool: {name[:_NAME_CHARS]}" + (f"; did you mean {near}?" if near else ""),
+                f"Unknown tool: {name[:NAME_CHARS]}" + (f"; did you mean {near}?" if near else ""),
             )
-        call = self._call(request, tool, arguments)
-        return Job(request, call, lambda call: use(tool, call, arguments))
-
-    def _call(self, request: Request, tool: Tool, arguments: Json) -> Call:
         taken = tool.input_schema.get("properties")
         given = {name: arguments.get(name) for name in taken} if isinstance(taken, dict) else {}
-        agent, session = given.get("agent"), given.get("session")
-        client = _client_name(request.meta.get(_CLIENT_KEY)) if request.modern else ""
-        return Call(
+        return self._job(request, lambda call: use(tool, call, arguments), given)
+
+    def _job(
+        self, request: Request, work: Callable[[Call], Json], given: Json | None = None
+    ) -> Job:
+        """A job, with who calls: what the arguments say, else the request, else the client."""
+        agent, session = (given or {}).get("agent"), (given or {}).get("session")
+        client = _client_name(request.meta.get(_CLIENT_KEY))
+        call = Call(
             self._palace,
             agent=agent if isinstance(agent, str) else client or self._client,
             session=session
@@ -423,25 +416,46 @@ class Wire:
             else _session(request.meta) or self._session,
             emit=self._emitter(request.meta.get("progressToken")),
         )
+        return Job(request, call, work)
 
     def _emitter(self, token: object) -> Callable[[Json], None] | None:
         if _usable(token) is None:
             return None
-        return lambda told: self._send(
-            encoded(
-                {
-                    "jsonrpc": "2.0",
-                    "method": "notifications/progress",
-                    "params": {"progressToken": token, **told},
-                }
-            )
-        )
+        return lambda told: self._notify("notifications/progress", {"progressToken": token, **told})
+
+    def _notify(self, method: str, params: Json) -> None:
+        self._send(encoded({"jsonrpc": "2.0", "method": method, "params": params}))
+
+
+def _taking(required: str = "", /, **properties: Json) -> Json:
+    """The schema of params; `required` names some of the properties, separated by blanks."""
+    return {"properties": properties, "required": required.split()}
+
+
+_TEXT: Json = {"type": "string"}
+_OBJECT: Json = {"type": "object"}
+_PAGE = _taking(cursor={"enum": [""]})  # every list has one page
+_NAMED = _taking("name", name=_TEXT, arguments=_OBJECT)
+_ADDRESS = _taking("uri", uri=_TEXT)
+_COMPLETED = _taking(
+    "ref argument",
+    ref=_taking(type=_TEXT, name=_TEXT, uri=_TEXT) | _OBJECT,
+    argument=_taking("name value", name=_TEXT, value=_TEXT) | _OBJECT,
+    context=_taking(arguments=_OBJECT) | _OBJECT,
+)
+_LISTENED = _taking(
+    "notifications",
+    notifications=_taking(resourceSubscriptions={"type": "array", "items": _TEXT}) | _OBJECT,
+)
 
 
 class _Method:
-    """How one method is answered, in which eras, and for how long a modern client may keep it."""
+    """How a method is answered, in which eras, and for how long a modern client may keep it.
 
-    __slots__ = ("answer", "cache", "handshake", "modern")
+    What it takes is a schema; where the registry has none of what it needs, it is not answered.
+    """
+
+    __slots__ = ("answer", "cache", "handshake", "modern", "needs", "takes")
 
     def __init__(
         self,
@@ -450,58 +464,57 @@ class _Method:
         handshake: bool = True,
         modern: bool = True,
         cache: Json | None = None,
+        needs: str = "",
+        takes: Json = _PAGE,
     ) -> None:
         self.answer = answer
+        self.takes = takes
+        self.needs = needs
         self.handshake = handshake
         self.modern = modern
         self.cache = cache
 
+    def serves(self, request: Request, registry: Registry) -> bool:
+        """Whether it is of the request's era, and there is something to answer from."""
+        of_the_era = self.modern if request.modern else self.handshake
+        return of_the_era and (not self.needs or bool(getattr(registry, self.needs)))
 
+
+_LIVE: Json = {"ttlMs": 0, "cacheScope": "private"}
 _KEPT: Json = {"ttlMs": _CACHE_MS, "cacheScope": "public"}
 _METHODS = {
     "initialize": _Method(Wire._initialize, modern=False),
     "ping": _Method(Wire._ping, modern=False),
     "server/discover": _Method(Wire._discover, handshake=False, cache=_KEPT),
     "tools/list": _Method(Wire._list_tools, cache=_KEPT),
-    "tools/call": _Method(Wire._call_tool),
+    "tools/call": _Method(Wire._call_tool, takes=_NAMED),
+    "prompts/list": _Method(Wire._list_prompts, cache=_KEPT, needs="prompts"),
+    "prompts/get": _Method(Wire._get_prompt, needs="prompts", takes=_NAMED),
+    "resources/list": _Method(Wire._list_resources, cache=_LIVE, needs="resources"),
+    "resources/templates/list": _Method(Wire._list_templates, cache=_KEPT, needs="resources"),
+    "resources/read": _Method(Wire._read_resource, cache=_LIVE, needs="resources", takes=_ADDRESS),
+    "resources/subscribe": _Method(
+        Wire._subscribe, modern=False, needs="resources", takes=_ADDRESS
+    ),
+    "resources/unsubscribe": _Method(
+        Wire._unsubscribe, modern=False, needs="resources", takes=_ADDRESS
+    ),
+    "completion/complete": _Method(Wire._complete, needs="prompts", takes=_COMPLETED),
+    "subscriptions/listen": _Method(Wire._listen, handshake=False, takes=_LISTENED),
 }
 
 
-def use(tool: Tool, call: Call, arguments: Json) -> Json:
-    """Checks the arguments, runs the handler and shapes what a client is shown.
-
-    Both transports answer `tools/call` with it. Arguments that do not fit, and every
-    `PalatineError`, become a result marked `isError` that says how to repair the call; anything
-    else that the handler raises passes through.
-    """
-    checked, problems = schema.check(tool.input_schema, arguments)
-    if problems:
-        more = f"; and {len(problems) - _PROBLEMS} more" if len(problems) > _PROBLEMS else ""
-        text = f"{tool.name} was not run: {'; '.join(problems[:_PROBLEMS])}{more}."
-        return _told(f"{text} It takes: {schema.signature(tool.input_schema)}.")
-    try:
-        structured = tool.handler(call, checked)
-    except PalatineError as error:
-        return _told(str(error))
-    if not isinstance(structured, dict):
-        raise TypeError(f"{tool.name}: a handler must return a dict")
-    return {
-        "content": [{"type": "text", "text": _ENCODER.encode(structured)}],
-        "structuredContent": structured,
-        "isError": False,
-    }
+def shared_methods() -> dict[str, Json | None]:
+    """The methods that every transport answers by `Wire.begin`, and for how long each is kept."""
+    return {name: it.cache for name, it in _METHODS.items() if it.handshake and it.modern}
 
 
 def encoded(message: Json) -> bytes:
     """Returns the line for a message. Lone surrogates have no UTF-8 form: they are escaped."""
     try:
-        return _ENCODER.encode(message).encode() + b"\n"
+        return ENCODER.encode(message).encode() + b"\n"
     except UnicodeEncodeError:
         return _ASCII_ENCODER.encode(message).encode() + b"\n"
-
-
-def _told(text: str) -> Json:
-    return {"content": [{"type": "text", "text": text}], "isError": True}
 
 
 def _refusal(key: Id | None, error: RpcError) -> bytes:
@@ -562,6 +575,16 @@ def _check_envelope(meta: Json) -> None:
         )
 
 
+def _missing(request: Request) -> int:
+    """The code for an address at which nothing lies."""
+    return INVALID_PARAMS if request.modern else RESOURCE_NOT_FOUND
+
+
+def _arguments(request: Request) -> Json:
+    arguments: Any = request.params.get("arguments")
+    return {} if arguments is None else arguments
+
+
 def _usable(key: object) -> Id | None:
     """Returns an id or a progress token that may be echoed, None for anything else."""
     return key if isinstance(key, (str, int)) and not isinstance(key, bool) else None
@@ -579,7 +602,7 @@ def _session(meta: Json) -> str:
 
 def _provenance(value: object) -> str:
     """Returns a name that a client volunteered, or nothing if it is no plain short text."""
-    plain = isinstance(value, str) and len(value) <= _NAME_CHARS and value.isprintable()
+    plain = isinstance(value, str) and len(value) <= NAME_CHARS and value.isprintable()
     return str(value) if plain else ""
 
 
@@ -596,5 +619,4 @@ def _no_constant(name: str) -> None:
 
 
 _DECODER = json.JSONDecoder(parse_constant=_no_constant)
-_ENCODER = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), allow_nan=False)
 _ASCII_ENCODER = json.JSONEncoder(separators=(",", ":"), allow_nan=False)

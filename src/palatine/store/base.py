@@ -9,11 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
+from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from palatine.instants import Instant
 from palatine.types import (
     Author,
+    BackedUp,
     Cardinality,
     Change,
     ChangeFilter,
@@ -35,6 +37,7 @@ from palatine.types import (
     Place,
     Predicate,
     Problem,
+    Source,
     Span,
 )
 
@@ -122,6 +125,15 @@ class Lookups(Protocol):
     def before(self, seq: int) -> Noun | None:
         """The row as it stood before this change; None when it did not stand, or is forgotten."""
 
+    def roots(self) -> dict[str, str]:
+        """The folder of each named root of mined files, as it was last seen."""
+
+    def sources(self, root: str) -> dict[str, Source]:
+        """All mined files of a root, by path."""
+
+    def source(self, root: str, path: str) -> Source | None:
+        """One mined file."""
+
     def embedder(self) -> tuple[str, int] | None:
         """The name and the dimension of what made the palace's vectors; None before the first."""
 
@@ -133,16 +145,28 @@ class Lookups(Protocol):
 
 
 class ReadTx(Lookups, Protocol):
-    """One snapshot: a REPEATABLE READ transaction. Search is offered here only.
+    """One snapshot: a REPEATABLE READ transaction. Search is offered here only."""
 
-    Attributes:
-        rows_read: how many rows it has read so far, for those who measure.
-    """
+    @property
+    def rows_read(self) -> int:
+        """How many rows it has read so far, for those who measure."""
 
-    rows_read: int
+    def matching(
+        self,
+        phrases: Sequence[str],
+        where: DrawerFilter,
+        *,
+        limit: int,
+        beside: Sequence[str] = (),
+    ) -> list[Match]:
+        """The best chunks by BM25 that contain any of the phrases; the filter applies inside.
 
-    def matching(self, phrases: Sequence[str], where: DrawerFilter, *, limit: int) -> list[Match]:
-        """The best chunks by BM25 that contain any of the phrases; the filter applies inside."""
+        Args:
+            phrases: what finds.
+            where: which drawers.
+            limit: at most so many.
+            beside: phrases that count in the score of what is found, and find nothing themselves.
+        """
 
     def nearest(
         self, vector: NDArray[np.float32], where: DrawerFilter, *, limit: int
@@ -235,8 +259,20 @@ class WriteTx(Lookups, Protocol):
     def delete_link(self, link_id: str) -> None:
         """Removes the link."""
 
+    def put_root(self, name: str, folder: str) -> None:
+        """Says where the files of a root lie now."""
+
+    def put_source(self, source: Source) -> None:
+        """Keeps what was read of a file, in place of what was known."""
+
+    def delete_source(self, root: str, path: str) -> None:
+        """Forgets that a file was read; its drawers stay."""
+
     def forget_revisions(self, kind: Kind, ref: str) -> int:
         """Removes what stood before any change of this object; returns how many."""
+
+    def empty_trash(self, before: Instant) -> int:
+        """Removes what stood before any change that was recorded before then; returns how many."""
 
     def set_embedder(self, name: str, dimension: int) -> None:
         """Records which embedder the vectors are of; those there are go, and all is pending."""
@@ -288,7 +324,19 @@ class Store(Protocol):
         """Everything that is wrong with the rows and what is derived from them."""
 
     def rebuild(self, chunks_of: Callable[[Drawer], Sequence[Chunk]]) -> int:
-        """Makes chunks and full-text index anew from the drawers; returns how many chunks."""
+        """Makes all that is derived anew from the rows; returns how many chunks."""
+
+    def backup(self, target: Path | None, *, keep: int) -> BackedUp:
+        """Copies one snapshot of the palace, whole and checked, into a new file.
+
+        Args:
+            target: the file; or a folder, in which it gets a name with the time; None: the
+                store's own place for backups.
+            keep: in a folder: remove the oldest ones of this palace but so many; 0: none.
+
+        Raises:
+            InputError: something lies there already, or the folder is missing.
+        """
 
     def scrub(self, needles: Sequence[bytes]) -> list[str]:
         """Makes removed rows unrecoverable; returns the files in which a needle is still found.

@@ -139,6 +139,13 @@ class Files:
             "embed.lock" if self.folder != self.database else self.database.name + ".embed-lock"
         )
 
+    @property
+    def backups(self) -> Path:
+        """The folder of backups, where nobody has named another."""
+        return self.lock.with_name(
+            "backups" if self.folder != self.database else self.database.name + ".backups"
+        )
+
     @classmethod
     def at(cls, path: Path, *, single: bool = False) -> Files:
         """The files of a palace folder; of a single-file palace if `single`, or if it is one."""

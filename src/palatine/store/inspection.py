@@ -1,83 +1,143 @@
-"""What `check()` looks at: rows against what is derived from them, and the palace's files."""
+"""What makes a database a palace, and what `check()` looks at: rows, what is derived, files."""
 
 from __future__ import annotations
 
 import json
 import os
+import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing
+from contextlib import closing, suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import apsw
 
 from palatine import text as texts
+from palatine.errors import SchemaNewerError, StoreDamagedError
 from palatine.store import migrations, rows
 from palatine.store.connections import Files
-from palatine.types import Problem
+from palatine.store.transactions import SqliteLookups, SqliteReadTx
+from palatine.types import PalaceState, Problem
 
-# Each query yields one line of detail for each fault it finds.
-_ROW_CHECKS: tuple[tuple[str, bool, str], ...] = (
+UNFINISHED = ".unfinished"
+"""How the names of files end that are not whole yet."""
+_ABANDONED_SECONDS = 3600.0
+
+
+def state_of(connection: apsw.Connection, place: str) -> PalaceState | None:
+    """What the palace is, or None where the tables are not made yet.
+
+    Raises:
+        SchemaNewerError: made by a newer Palatine.
+        StoreDamagedError: another program's database, or one that cannot be read.
+    """
+    application = connection.pragma("application_id")
+    if application == migrations.APPLICATION_ID:
+        return state_in(SqliteReadTx(connection), place)
+    if application or connection.execute("SELECT count(*) FROM sqlite_schema").get:
+        raise StoreDamagedError(
+            f"{place}: this database belongs to another program; nothing was written; choose"
+            " another one"
+        )
+    return None
+
+
+def state_in(tx: SqliteLookups, place: str) -> PalaceState:
+    """The state of a palace that this version can use; raises like `state_of`."""
+    try:
+        state = tx.state()
+    except (IndexError, ValueError, apsw.SQLError) as error:
+        raise StoreDamagedError(
+            f"{place}: the database lacks what makes it a palace ({error}); nothing was"
+            " written; restore a backup"
+        ) from error
+    if not all(isinstance(each, int) for each in (state.schema, state.seq, state.last_at)):
+        raise StoreDamagedError(
+            f"{place}: the palace's own row is damaged; nothing was written; restore a backup"
+        )
+    if state.schema > len(migrations.MIGRATIONS):
+        raise SchemaNewerError(
+            f"{place}: the palace has schema {state.schema}, this Palatine knows up to"
+            f" {len(migrations.MIGRATIONS)}; nothing was written; use the newer Palatine"
+        )
+    return state
+
+
+# Each query yields one line of detail for each fault it finds, in an area of types.AREAS.
+_ROW_CHECKS: tuple[tuple[str, str, bool, str], ...] = (
     (
+        "full text",
         "chunks without full text",
         True,
         "SELECT 'chunk ' || row FROM chunk WHERE row NOT IN (SELECT id FROM words_docsize)",
     ),
     (
+        "full text",
         "full text without chunks",
         True,
         "SELECT 'full-text row ' || id FROM words_docsize WHERE id NOT IN (SELECT row FROM chunk)",
     ),
     (
+        "vectors",
         "chunks neither with a vector nor pending",
         True,
         "SELECT 'chunk ' || row FROM chunk WHERE row NOT IN (SELECT chunk FROM vector)"
         " AND row NOT IN (SELECT chunk FROM pending)",
     ),
     (
+        "vectors",
         "chunks pending that have a vector",
         True,
         "SELECT 'chunk ' || chunk FROM pending WHERE chunk IN (SELECT chunk FROM vector)",
     ),
     (
+        "vectors",
         "vectors of the wrong length",
         True,
         "SELECT 'chunk ' || chunk FROM vector WHERE length(f16) <>"
         " 2 * (SELECT ifnull(max(dimension), 0) FROM embedder)",
     ),
     (
+        "vectors",
         "vectors beyond the last number",
         True,
         "SELECT 'vector ' || number FROM vector"
         " WHERE number > (SELECT ifnull(max(last), 0) FROM embedder)",
     ),
     (
+        "change feed",
         "change feed with gaps",
         False,
-        "SELECT 'last seq ' || max(seq) || ', entries ' || count(*) FROM change"
-        " HAVING ifnull(max(seq), 0) <> count(*)",
+        "SELECT 'before seq ' || seq FROM change c WHERE kind <> 'palace' AND seq > 1"
+        " AND NOT EXISTS (SELECT 1 FROM change WHERE seq = c.seq - 1)",
     ),
     (
+        "change feed",
         "revisions of no change",
         False,
         "SELECT 'revision ' || seq FROM revision WHERE seq NOT IN (SELECT seq FROM change)",
     ),
     (
+        "facts",
         "facts ended before they were recorded",
         False,
         "SELECT id || ' version ' || version FROM fact WHERE ended_at < recorded_at",
     ),
     (
+        "facts",
         "facts with two beliefs at once",
         False,
         "SELECT id FROM fact WHERE ended_at IS NULL GROUP BY id HAVING count(*) > 1",
     ),
     (
+        "facts",
         "facts that end before they start",
         False,
         "SELECT id || ' version ' || version FROM fact WHERE valid_to <= valid_from",
     ),
     (
+        "change feed",
         "drawers newer than the change feed",
         False,
         "SELECT id FROM drawer WHERE seq > (SELECT ifnull(max(seq), 0) FROM change)",
@@ -107,17 +167,25 @@ _UNREADABLE = (ValueError, TypeError, LookupError, AttributeError)
 
 def check_rows(connection: apsw.Connection) -> list[Problem]:
     """SQLite's own checks, then ours, in the connection's read transaction."""
-    problems = [
-        Problem("SQLite integrity", str(row[0]))
-        for row in connection.execute("PRAGMA integrity_check(20)")
-        if row[0] != "ok"
-    ]
-    for check in (_check_schema, _check_readable, _check_references, _check_texts):
+    problems: list[Problem] = []
+    for area, check in _CHECKS:
         try:
-            problems.extend(check(connection))
-        except _UNREADABLE as error:
-            problems.append(Problem("rows that cannot be read", str(error)))
+            problems.extend(replace(each, area=each.area or area) for each in check(connection))
+        except (*_UNREADABLE, apsw.SQLError, apsw.CorruptError) as error:
+            problems.append(Problem("rows that cannot be read", str(error), area=area))
     return problems
+
+
+def check_integrity(connection: apsw.Connection) -> Iterator[Problem]:
+    """SQLite's own check; what it says of indexes can be repaired."""
+    # Without a query before it, the check of full text goes by what this connection remembers of
+    # it, and takes what others have written since for damage (SQLite 3.54.1).
+    with suppress(apsw.Error):
+        connection.execute("SELECT rowid FROM words WHERE words MATCH 'a' LIMIT 1").fetchall()
+    for (told,) in connection.execute("PRAGMA integrity_check(20)"):
+        if told != "ok":
+            derived = told.startswith("fts5") or " index " in told
+            yield Problem("SQLite integrity", str(told), derived)
 
 
 def _check_schema(connection: apsw.Connection) -> Iterator[Problem]:
@@ -134,10 +202,9 @@ def _check_schema(connection: apsw.Connection) -> Iterator[Problem]:
 def _check_references(connection: apsw.Connection) -> Iterator[Problem]:
     for table, row, parent, _ in connection.execute("PRAGMA foreign_key_check"):
         yield Problem("rows that refer to nothing", f"{table} row {row} to {parent}")
-    for what, repairable, query in _ROW_CHECKS:
+    for area, what, repairable, query in _ROW_CHECKS:
         for (detail,) in connection.execute(query):
-            yield Problem(what, str(detail), repairable)
-    yield from _check_packs(connection)
+            yield Problem(what, str(detail), repairable, area)
 
 
 def _check_packs(connection: apsw.Connection) -> Iterator[Problem]:
@@ -170,21 +237,58 @@ def _check_readable(connection: apsw.Connection) -> Iterator[Problem]:
             yield Problem("rows that cannot be read", f"{source.split()[0]}: {error}")
 
 
-def check_files(files: Files, palace_id: str) -> list[Problem]:
-    """The lock file's id and the modes of the files."""
-    problems = []
+_CHECKS: tuple[tuple[str, Callable[[apsw.Connection], Iterator[Problem]]], ...] = (
+    ("SQLite", check_integrity),
+    ("tables", _check_schema),
+    ("rows", _check_readable),
+    ("rows", _check_references),
+    ("vectors", _check_packs),
+    ("texts", _check_texts),
+)
+
+
+def check_files(files: Files, palace_id: str) -> Iterator[Problem]:
+    """The lock file's id, the modes of the files, and what was left behind."""
+    if (found := id_in(files.lock)) != palace_id:
+        detail = f"{found!r}, not {palace_id!r}"
+        yield Problem("lock file of another palace", detail, True, "lock file")
+    for path in _private(files):
+        if path.exists() and (mode := path.stat().st_mode & 0o077):
+            yield Problem("open to others", f"{path.name} has mode {mode:03o}", True, "files")
+    for path in _abandoned(files):
+        yield Problem("left by one that was killed", str(path), True, "leftovers")
+
+
+def repair_files(files: Files) -> None:
+    """Closes the files to others and removes what was left behind, where the system lets us."""
+    for path in _private(files):
+        with suppress(OSError):
+            path.chmod(path.stat().st_mode & 0o700)
+    for path in _abandoned(files):
+        with suppress(OSError):
+            path.unlink()
+
+
+def _private(files: Files) -> list[Path]:
+    """What nobody else may read; of a palace in a folder, also that."""
+    folder = [files.folder] if files.folder != files.database else []
+    own = (files.database, files.wal, files.shm, files.lock, files.embed_lock, files.backups)
+    return [*folder, *own, *files.backups.glob("*.db")]
+
+
+def _abandoned(files: Files) -> list[Path]:
+    """Files that were never made whole; young ones may be somebody's who is at it."""
+    made = [*files.database.parent.glob(f"*{UNFINISHED}*"), *files.backups.glob(f"*{UNFINISHED}*")]
+    latest = time.time() - _ABANDONED_SECONDS
+    return [path for path in made if path.exists() and path.stat().st_mtime < latest]
+
+
+def id_in(lock: Path) -> str:
+    """The palace's id in its lock file; empty when there is none, or nobody may look."""
     try:
-        found = files.lock.read_text("utf-8", "replace").strip()
-        if found != palace_id:
-            problems.append(Problem("lock file of another palace", f"{found}, not {palace_id}"))
-    except OSError as error:
-        problems.append(Problem("lock file that cannot be read", str(error.strerror)))
-    problems += [
-        Problem("files open to others", f"{path.name} has mode {mode:03o}")
-        for path in (files.database, files.wal, files.shm, files.lock)
-        if path.exists() and (mode := path.stat().st_mode & 0o077)
-    ]
-    return problems
+        return lock.read_text("utf-8", "replace").strip()
+    except OSError:
+        return ""
 
 
 def size_of(path: Path) -> int:

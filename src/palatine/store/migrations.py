@@ -20,7 +20,23 @@ def m002_vectors(connection: apsw.Connection) -> None:
     connection.execute(_VECTORS)
 
 
-MIGRATIONS: tuple[Callable[[apsw.Connection], None], ...] = (m001_initial, m002_vectors)
+def m003_sources(connection: apsw.Connection) -> None:
+    """What was read of mined files."""
+    connection.execute(_SOURCES)
+
+
+def m004_wings(connection: apsw.Connection) -> None:
+    """The last changes and drawers of one wing are found without a look at all others."""
+    connection.execute("CREATE INDEX change_wing ON change(wing)")
+    connection.execute("CREATE INDEX drawer_wing ON drawer(wing, filed_at, id)")
+
+
+MIGRATIONS: tuple[Callable[[apsw.Connection], None], ...] = (
+    m001_initial,
+    m002_vectors,
+    m003_sources,
+    m004_wings,
+)
 """Step n leads from schema n to schema n + 1."""
 
 # The text of a drawer stands last in its row: reading the other columns then never walks
@@ -170,4 +186,21 @@ CREATE TABLE pending(
     chunk INTEGER PRIMARY KEY REFERENCES chunk(row)
 );
 INSERT INTO pending(chunk) SELECT row FROM chunk;
+"""
+
+_SOURCES = """
+CREATE TABLE root(
+    name TEXT PRIMARY KEY,
+    folder TEXT NOT NULL
+) WITHOUT ROWID;
+CREATE TABLE source(
+    root TEXT NOT NULL,
+    path TEXT NOT NULL,
+    size INTEGER NOT NULL,
+    modified INTEGER NOT NULL,
+    digest BLOB NOT NULL,
+    at INTEGER NOT NULL,
+    position INTEGER NOT NULL,
+    PRIMARY KEY (root, path)
+) WITHOUT ROWID;
 """

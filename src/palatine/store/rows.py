@@ -74,10 +74,15 @@ _CHANGE_TERMS: Mapping[str, str] = {
     "agent": "agent = ?",
     "session": "session = ?",
     "since": "at >= ?",
+    "kept": "(seq IN (SELECT seq FROM revision)) = ?",
     # The changes of one operation follow each other: stop where the next one begins.
     "operation": "operation = ?1 AND seq >= ?1 AND seq < ifnull((SELECT seq FROM change"
     " WHERE seq > ?1 AND operation > ?1 ORDER BY seq LIMIT 1), 9223372036854775807)",
 }
+# A wing may have nearly all drawers and changes, an id has one or few: the plus keeps the wing's
+# index out.
+_DRAWERS_BY_ID = {**_DRAWER_TERMS, "wing": "+d.wing = ?"}
+_CHANGES_OF_ONE = {**_CHANGE_TERMS, "wing": "+wing = ?"}
 _AS_SUBJECT = "f.subject IN (SELECT value FROM json_each(?))"
 _AS_OBJECT = "f.object IN (SELECT value FROM json_each(?))"
 # Two seeks instead of an OR over both columns: the planner then uses both indexes.
@@ -115,7 +120,7 @@ def conditions(fragments: Sequence[str]) -> str:
 
 def drawer_terms(where: DrawerFilter) -> tuple[list[str], Values]:
     """Fragments and values over `drawer d`."""
-    return _terms(_DRAWER_TERMS, where)
+    return _terms(_DRAWER_TERMS if where.ids is None else _DRAWERS_BY_ID, where)
 
 
 def fact_terms(where: FactFilter) -> tuple[list[str], Values]:
@@ -145,7 +150,7 @@ def fact_terms(where: FactFilter) -> tuple[list[str], Values]:
 
 def change_terms(where: ChangeFilter) -> tuple[list[str], Values]:
     """Fragments and values over `change`."""
-    fragments, values = _terms(_CHANGE_TERMS, where)
+    fragments, values = _terms(_CHANGE_TERMS if where.ref is None else _CHANGES_OF_ONE, where)
     if where.operation is not None:  # its fragment names its value ?1: it must be bound first
         fragments.insert(0, fragments.pop())
         values.insert(0, values.pop())

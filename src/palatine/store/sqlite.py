@@ -19,17 +19,17 @@ from typing import TYPE_CHECKING, Self
 import apsw
 
 from palatine.errors import (
+    InputError,
     LocationError,
     PalaceMissingError,
     PalaceReplacedError,
-    SchemaNewerError,
     StoreBusyError,
     StoreClosedError,
     StoreDamagedError,
     StoreError,
     StoreReadOnlyError,
 )
-from palatine.store import inspection
+from palatine.store import copies, inspection
 from palatine.store.connections import (
     Files,
     Log,
@@ -46,7 +46,7 @@ from palatine.store.lock import WriterLock
 from palatine.store.migrations import APPLICATION_ID, MIGRATIONS
 from palatine.store.retry import Deadline, retry_when_busy
 from palatine.store.transactions import SqliteReadTx, SqliteWriteTx
-from palatine.types import Author, Chunk, Drawer, PalaceState, Problem
+from palatine.types import Author, BackedUp, Chunk, Drawer, PalaceState, Problem, Restored
 
 if TYPE_CHECKING:
     from palatine.store.codes import Codes
@@ -150,8 +150,8 @@ class SqliteStore:
             pool.close()
             raise
         due = state is None or state.schema < len(MIGRATIONS)
-        unmarked = mode != "wal" or not inspection.size_of(self._files.lock)
-        if state is None or ((due or unmarked) and not self._read_only):
+        marked = mode == "wal" and state and inspection.id_in(self._files.lock) == state.palace_id
+        if state is None or ((due or not marked) and not self._read_only):
             pool.close()
             return False
         if due:
@@ -169,7 +169,8 @@ class SqliteStore:
         with mapped(self.place, deadline.waited), lease:
             connection = lease.take(pool, deadline)
             connection.execute("BEGIN")
-            return self._state_of(connection), connection.pragma("journal_mode")
+            state = inspection.state_of(connection, self.place)
+            return state, connection.pragma("journal_mode")
 
     def _accept(self, pool: Pool, palace_id: str, *, accept_any: bool) -> None:
         with self._pool_mutex:
@@ -190,7 +191,7 @@ class SqliteStore:
     def _prepare_folder(self) -> None:
         """Makes the folder, unless there is a palace in it or was one."""
         files = self._files
-        if identity_of(files.database) is not None or self._had_palace():
+        if identity_of(files.database) is not None or inspection.id_in(files.lock):
             return
         if not self._create:
             raise PalaceMissingError(
@@ -212,15 +213,8 @@ class SqliteStore:
                 ) from error
             raise unusable(files.folder, error) from error
 
-    def _had_palace(self) -> bool:
-        """Tells whether the lock file, which outlives everything, bears a palace's id."""
-        try:
-            return bool(self._files.lock.read_text("utf-8", "replace").strip())
-        except OSError:
-            return False
-
     def _missing(self) -> PalaceMissingError:
-        if self._had_palace():
+        if inspection.id_in(self._files.lock):  # the lock file outlives everything
             return PalaceMissingError(
                 f"{self.place}: there was a palace here and its database is gone; nothing was"
                 " written. Restore a backup; or, to start anew, remove the folder"
@@ -262,7 +256,7 @@ class SqliteStore:
             self._lock.write_id(palace_id)
 
     def _require_creatable(self, connection: apsw.Connection, known_id: str) -> None:
-        if self._state_of(connection) is not None:
+        if inspection.state_of(connection, self.place) is not None:
             return
         if known_id:
             raise StoreDamagedError(
@@ -280,19 +274,10 @@ class SqliteStore:
                 f" stays in mode {mode!r}); choose a folder on a local disk"
             )
 
-    def _require_ours(self, connection: apsw.Connection) -> None:
-        application = connection.pragma("application_id")
-        tables = connection.execute("SELECT count(*) FROM sqlite_schema").get
-        if application != APPLICATION_ID and (application or tables):
-            raise StoreDamagedError(
-                f"{self._files.database}: this database belongs to another program; nothing was"
-                " written; choose another folder"
-            )
-
     def _migrate(self, connection: apsw.Connection) -> str:
         connection.execute("BEGIN IMMEDIATE")
         try:
-            state = self._state_of(connection)
+            state = inspection.state_of(connection, self.place)
             for number, step in enumerate(MIGRATIONS, start=1):
                 if state is None or number > state.schema:
                     step(connection)
@@ -312,44 +297,6 @@ class SqliteStore:
                 connection.execute("ROLLBACK")
             raise
         return palace_id
-
-    def _state_of(self, connection: apsw.Connection) -> PalaceState | None:
-        """What the palace is, or None where the tables are not made yet.
-
-        Raises:
-            SchemaNewerError: made by a newer Palatine.
-            StoreDamagedError: another program's database.
-        """
-        self._require_ours(connection)
-        if connection.pragma("application_id") != APPLICATION_ID:
-            return None
-        return self._state_in(SqliteReadTx(connection))
-
-    def _state_in(self, tx: SqliteReadTx) -> PalaceState:
-        """The state of a palace that this version can use.
-
-        Raises:
-            SchemaNewerError: made by a newer Palatine.
-            StoreDamagedError: it cannot be read.
-        """
-        try:
-            state = tx.state()
-        except (IndexError, ValueError, apsw.SQLError) as error:
-            raise StoreDamagedError(
-                f"{self.place}: the database lacks what makes it a palace ({error}); nothing was"
-                " written; restore a backup"
-            ) from error
-        if not isinstance(state.schema, int) or not isinstance(state.seq + state.last_at, int):
-            raise StoreDamagedError(
-                f"{self.place}: the palace's own row is damaged; nothing was written; restore a"
-                " backup"
-            )
-        if state.schema > len(MIGRATIONS):
-            raise SchemaNewerError(
-                f"{self.place}: the palace has schema {state.schema}, this Palatine knows up to"
-                f" {len(MIGRATIONS)}; nothing was written; use the newer Palatine"
-            )
-        return state
 
     # Transactions
 
@@ -371,7 +318,8 @@ class SqliteStore:
                 known = self._codes.last if self._codes else 0
                 connection.execute("BEGIN")
                 tx = SqliteReadTx(connection, codes=self._get_codes, codes_known=known)
-                self._require_palace(retry_when_busy(deadline=deadline)(self._state_in)(tx))
+                look = retry_when_busy(deadline=deadline)(inspection.state_in)
+                self._require_palace(look(tx, self.place))
                 pool.require_same_file()
             except MovedError:
                 lease.end()
@@ -453,7 +401,7 @@ class SqliteStore:
         # Whoever writes without the lock is waited for here, within the same deadline.
         retry_when_busy(deadline=deadline)(connection.execute)("BEGIN IMMEDIATE")
         pool.require_same_file()
-        state = self._state_in(SqliteReadTx(connection))
+        state = inspection.state_in(SqliteReadTx(connection), self.place)
         self._require_palace(state)
         if not inspection.size_of(self._files.lock):  # somebody removed it, and we made a new one
             self._lock.write_id(self._palace_id)
@@ -561,12 +509,71 @@ class SqliteStore:
         """Everything that is wrong with the rows and what is derived from them; reads it all."""
         with self.read() as tx:
             problems = inspection.check_rows(tx.connection)
-        return problems + inspection.check_files(self._files, self._palace_id)
+        return [*problems, *inspection.check_files(self._files, self._palace_id)]
 
     def rebuild(self, chunks_of: Callable[[Drawer], Sequence[Chunk]]) -> int:
-        """Makes chunks and full-text index anew from the drawers, in one transaction."""
+        """Makes all that is derived anew from the rows in one transaction, and tidies the files."""
+        inspection.repair_files(self._files)
         with self.write(Author()) as tx:
+            self._lock.write_id(self._palace_id)
             return tx.rebuild(chunks_of)
+
+    def backup(self, target: Path | None, *, keep: int) -> BackedUp:
+        """Copies one snapshot of the palace, whole and checked, into a new file; others go on.
+
+        Raises:
+            InputError: something lies there already, or the folder is missing.
+            StoreDamagedError: SQLite finds the palace damaged; no copy was made.
+        """
+        if keep and target is not None and not target.is_dir():
+            raise InputError(f"{target} is no folder: only in one are older backups removed")
+        path = copies.place_for(target, self._files, self._palace_id, "backup")
+        state = self._copy(path, sound=True)
+        removed = copies.thin_out(path, state.palace_id, keep) if keep else []
+        size = inspection.size_of(path)
+        return BackedUp(str(path), state.palace_id, state.seq, size, tuple(removed))
+
+    def _copy(self, path: Path, *, sound: bool) -> PalaceState:
+        try:
+            with copies.unfinished(path) as made:
+                with self.read() as tx:
+                    state = copies.copy(tx.connection, made)
+                if sound:
+                    copies.require_sound(made, self.place)
+                made.rename(path)
+                copies.sync(path.parent)
+        except OSError as error:
+            raise unusable(path, error) from error
+        return state
+
+    def replace_with(self, copy: SqliteStore, author: Author) -> Restored:
+        """Puts a copy of a palace in the place of this one, in one commit.
+
+        Through SQLite and never by moving files: whoever has the palace open meets another one
+        at the next transaction, and a log that lies there cannot bring old rows back.
+
+        Args:
+            copy: a palace that is nobody else's and is used up by this.
+            author: who restores.
+        """
+        with self.write(author) as tx:  # for the writer lock, and the sync at the end
+            connection, old, replaced = tx.connection, tx.state(), ""
+            connection.execute("ROLLBACK")  # the backup begins its own
+            if old.seq:
+                kept = copies.place_for(None, self._files, self._palace_id, "replaced")
+                self._copy(kept, sound=False)
+                replaced = str(kept)
+            with copy.write(author) as renamed:
+                new = renamed.become(old)
+            copy._palace_id = self._palace_id = new.palace_id
+            with (
+                copy.read() as source,
+                connection.backup("main", source.connection, "main") as backup,
+            ):
+                backup.step()
+            self._lock.write_id(new.palace_id)
+            connection.execute("BEGIN IMMEDIATE")
+        return Restored(new.palace_id, new.seq, replaced)
 
     def scrub(self, needles: Sequence[bytes]) -> list[str]:
         """Makes removed rows unrecoverable from the palace's files, and looks whether they are.

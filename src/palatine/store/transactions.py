@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+import secrets
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import astuple, replace
 from typing import TYPE_CHECKING, Any
 
 import apsw
@@ -34,6 +35,7 @@ from palatine.types import (
     PalaceState,
     Pending,
     Place,
+    Source,
     Span,
 )
 
@@ -57,10 +59,12 @@ _FACT_AFTER = """ifnull(f.valid_from, 9223372036854775807) >= ?
 AND (ifnull(f.valid_from, 9223372036854775807), f.id, f.version) > (?, ?, ?)"""
 # Without a filter the best are taken before anything is joined; with one, the filter is part of
 # the query, so that three drawers out of a million are found all three.
-_MATCH_ALL = """SELECT m.rowid, c.drawer, -m.rank
-FROM (SELECT rowid, rank FROM words WHERE words MATCH ? ORDER BY rank LIMIT ?) AS m
-JOIN chunk c ON c.row = m.rowid ORDER BY m.rank"""
-_MATCH_SOME = """SELECT words.rowid, c.drawer, -words.rank
+# "ORDER BY rank" would have FTS5 sort all matches and score the best ones twice.
+_MATCH_ALL = """SELECT m.row, c.drawer, m.score
+FROM (SELECT rowid AS row, -rank AS score FROM words WHERE words MATCH ?
+    ORDER BY score DESC LIMIT ?) AS m
+JOIN chunk c ON c.row = m.row ORDER BY m.score DESC"""
+_MATCH_SOME = """SELECT words.rowid, c.drawer, -words.rank AS score
 FROM words CROSS JOIN chunk c ON c.row = words.rowid CROSS JOIN drawer d ON d.row = c.drawer
 WHERE words MATCH ? AND"""
 _NEIGHBOURS = """SELECT k.row,
@@ -81,6 +85,7 @@ _SET_EMBEDDER = """INSERT INTO embedder(one, name, dimension, generation, last)
 VALUES (1, ?, ?, 1, 0) ON CONFLICT(one) DO UPDATE SET name = excluded.name,
 dimension = excluded.dimension, generation = generation + 1"""
 _BEFORE_REBUILD = (
+    "REINDEX",
     "INSERT INTO words(words) VALUES ('delete-all')",
     "DELETE FROM pending WHERE chunk NOT IN (SELECT c.row FROM chunk c JOIN drawer d"
     " ON d.row = c.drawer)",
@@ -108,6 +113,7 @@ from_code, valid_to, to_code, confidence, source, drawer, recorded_at, ended_at)
 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"""
 _ENTITIES = """SELECT key, name, type, properties, (SELECT json_group_array(a.name ORDER BY a.name)
 FROM alias a WHERE a.entity = entity.key) FROM entity"""
+_SOURCES = "SELECT root, path, size, modified, digest, at, position FROM source WHERE root = ?"
 _ORPHANS = """DELETE FROM entity WHERE key IN (?, ?) AND type = '' AND properties = '{}'
 AND NOT EXISTS (SELECT 1 FROM fact WHERE subject = entity.key)
 AND NOT EXISTS (SELECT 1 FROM fact WHERE object = entity.key)
@@ -116,6 +122,12 @@ AND NOT EXISTS (SELECT 1 FROM alias WHERE alias.entity = entity.key)"""
 
 def _sql(*parts: str) -> str:
     return " ".join(parts)
+
+
+def _any_of(phrases: Sequence[str]) -> str:
+    """As FTS5 is asked: each phrase quoted, so that nothing in it is an operator."""
+    quoted = " OR ".join(f'"{phrase}"' for phrase in phrases)
+    return f"({quoted})"
 
 
 class SqliteLookups:
@@ -301,6 +313,20 @@ class SqliteLookups:
         row = self._one("SELECT cardinality FROM predicate WHERE name = ?", [name])
         return None if row is None else row[0]
 
+    def roots(self) -> dict[str, str]:
+        """The folder of each named root of mined files, as it was last seen."""
+        return dict(self._all("SELECT name, folder FROM root ORDER BY name"))
+
+    def sources(self, root: str) -> dict[str, Source]:
+        """All mined files of a root, by path."""
+        found = self._all(_SOURCES, [root])
+        return {source.path: source for source in (Source(*row) for row in found)}
+
+    def source(self, root: str, path: str) -> Source | None:
+        """One mined file."""
+        found = self._all(f"{_SOURCES} AND path = ?", [root, path])
+        return Source(*found[0]) if found else None
+
     def predicates(self) -> dict[str, Cardinality]:
         """All predicates of which it is known."""
         return dict(self._all("SELECT name, cardinality FROM predicate ORDER BY name"))
@@ -390,19 +416,30 @@ class SqliteReadTx(SqliteLookups):
 
         return vectors.cosines(self, vector, chunks)
 
-    def matching(self, phrases: Sequence[str], where: DrawerFilter, *, limit: int) -> list[Match]:
+    def matching(
+        self,
+        phrases: Sequence[str],
+        where: DrawerFilter,
+        *,
+        limit: int,
+        beside: Sequence[str] = (),
+    ) -> list[Match]:
         """The best chunks by BM25 that contain any of the phrases."""
         if not phrases:
             return []
-        question = " OR ".join(f'"{phrase}"' for phrase in phrases)
+        question = _any_of(phrases)
+        if beside:
+            # FTS5 scores a phrase as often as it is named: all are named twice, and scores halved.
+            question = f"{question} AND {_any_of([*phrases, *beside, *beside])}"
         fragments, values = rows.drawer_terms(where)
         if fragments:
             condition = rows.conditions(fragments)
-            sql = _sql(_MATCH_SOME, condition, "ORDER BY words.rank LIMIT ?")
+            sql = _sql(_MATCH_SOME, condition, "ORDER BY score DESC LIMIT ?")
             found = self._all(sql, [question, *values, limit])
         else:
             found = self._all(_MATCH_ALL, [question, limit])
-        return [Match(*row) for row in found]
+        share = 0.5 if beside else 1.0
+        return [Match(chunk, drawer, share * score) for chunk, drawer, score in found]
 
     def words(self, texts: Sequence[str]) -> list[list[str]]:
         """The words of each text as the index keeps them."""
@@ -560,6 +597,21 @@ class SqliteWriteTx(SqliteLookups):
         """Removes an alias."""
         self.connection.execute("DELETE FROM alias WHERE key = ?", [alias_key])
 
+    def put_root(self, name: str, folder: str) -> None:
+        """Says where the files of a root lie now."""
+        self.connection.execute("INSERT OR REPLACE INTO root VALUES (?, ?)", (name, folder))
+
+    def put_source(self, source: Source) -> None:
+        """Keeps what was read of a file, in place of what was known."""
+        values = astuple(source)
+        self.connection.execute(
+            "INSERT OR REPLACE INTO source VALUES (?, ?, ?, ?, ?, ?, ?)", values
+        )
+
+    def delete_source(self, root: str, path: str) -> None:
+        """Forgets that a file was read; its drawers stay."""
+        self.connection.execute("DELETE FROM source WHERE root = ? AND path = ?", [root, path])
+
     def put_predicate(self, name: str, cardinality: Cardinality | None) -> None:
         """Says how many objects the predicate takes at a time; None: not known."""
         if cardinality is None:
@@ -589,6 +641,14 @@ class SqliteWriteTx(SqliteLookups):
         )
         return self.connection.changes()
 
+    def empty_trash(self, before: Instant) -> int:
+        """Removes what stood before any change that was recorded before then; returns how many."""
+        self.connection.execute(
+            "DELETE FROM revision WHERE seq IN (SELECT seq FROM change WHERE at < ?)",
+            [before.micros],
+        )
+        return self.connection.changes()
+
     def set_embedder(self, name: str, dimension: int) -> None:
         """Records which embedder the vectors are of; those there are go, and all is pending."""
         self.connection.execute("DELETE FROM vector")
@@ -603,6 +663,20 @@ class SqliteWriteTx(SqliteLookups):
         return stored.put(self, vectors)
 
     # For the store itself
+
+    def become(self, replaced: PalaceState) -> PalaceState:
+        """Makes a restored palace another one than it was, and than the one that it replaces.
+
+        Whatever anybody remembers (an id, a seq, sign codes) is told apart from what is here now.
+        """
+        self._seq = max(self._seq, replaced.seq)
+        self._operation = self._seq + 1
+        self.recorded_at = Instant(max(self.recorded_at.micros, replaced.last_at + 1))
+        self.record(Kind.PALACE, self._began.palace_id, Op.RESTORE, wing="", before=None)
+        palace_id = secrets.token_hex(8)
+        self.connection.execute("UPDATE palace SET id = ?", [palace_id])
+        self.connection.execute("UPDATE embedder SET generation = ?", [secrets.randbits(48)])
+        return replace(self.state(), palace_id=palace_id)
 
     def rebuild(self, chunks_of: Callable[[Drawer], Sequence[Chunk]]) -> int:
         """Makes chunks and full text anew from every drawer; returns the number of chunks.

@@ -35,9 +35,9 @@ _PUT = """INSERT INTO vector(chunk, number, f16)
 SELECT c.row, ?, ? FROM chunk c JOIN drawer d ON d.row = c.drawer WHERE c.row = ? AND d.seq = ?
 ON CONFLICT DO NOTHING"""
 _PUT_OFF = "DELETE FROM pending WHERE chunk = ?1 AND EXISTS (SELECT 1 FROM vector WHERE chunk = ?1)"
-_VECTORS = """SELECT v.chunk, c.drawer, v.f16 FROM json_each(?) j
-CROSS JOIN vector v ON v.chunk = j.value CROSS JOIN chunk c ON c.row = v.chunk
+_VECTORS = """SELECT v.chunk, v.f16 FROM json_each(?) j CROSS JOIN vector v ON v.chunk = j.value
 WHERE length(v.f16) = ?"""
+_DRAWERS = "SELECT c.row, c.drawer FROM json_each(?) j CROSS JOIN chunk c ON c.row = j.value"
 _PASSING = """SELECT c.row FROM json_each(?) j CROSS JOIN chunk c ON c.row = j.value
 CROSS JOIN drawer d ON d.row = c.drawer WHERE"""
 _ALL_PASSING = "SELECT c.row FROM drawer d JOIN chunk c ON c.drawer = d.row WHERE"
@@ -68,13 +68,14 @@ def nearest(
         found = _scored(tx, query, best)
         if len(found) < (1 - _DEAD_SHARE) * min(rescored, len(view)):
             found = _scored(tx, query, _without_dead(tx, codes).best(query, rescored))
-    return sorted(found, key=lambda match: -match.score)[:limit]
+    found = sorted(found, key=lambda each: -each[1])[:limit]
+    drawers = dict(tx.all_rows(_DRAWERS, [json.dumps([chunk for chunk, _ in found])]))
+    return [Match(chunk, drawers[chunk], score) for chunk, score in found if chunk in drawers]
 
 
 def cosines(tx: SqliteReadTx, vector: ArrayLike, chunks: Sequence[int]) -> dict[int, float]:
     """The cosine of each of these chunks that has a vector."""
-    found = _scored(tx, np.asarray(vector, np.float32), chunks)
-    return {match.chunk: match.score for match in found}
+    return dict(_scored(tx, np.asarray(vector, np.float32), chunks))
 
 
 def _passing(
@@ -96,18 +97,16 @@ def _passing(
     return [chunk for chunk in best if chunk in passing][:limit]
 
 
-def _scored(tx: SqliteReadTx, query: NDArray[np.float32], chunks: Sequence[int]) -> list[Match]:
-    if not chunks:
-        return []
-    found = tx.all_rows(_VECTORS, [json.dumps(list(chunks)), 2 * len(query)])
+def _scored(
+    tx: SqliteReadTx, query: NDArray[np.float32], chunks: Sequence[int]
+) -> list[tuple[int, float]]:
+    """Those of the chunks that have a vector, each with its cosine."""
+    found = tx.all_rows(_VECTORS, [json.dumps(list(chunks)), 2 * len(query)]) if chunks else []
     if not found:
         return []
-    halves = from_halves(b"".join(row[2] for row in found), len(query))
-    scores = halves.astype(np.float32) @ query
-    return [
-        Match(chunk, drawer, score)
-        for (chunk, drawer, _), score in zip(found, scores.tolist(), strict=True)
-    ]
+    rows, blobs = zip(*found, strict=True)
+    scores = from_halves(b"".join(blobs), len(query)).astype(np.float32) @ query
+    return list(zip(rows, scores.tolist(), strict=True))
 
 
 def catch_up(tx: SqliteReadTx, codes: Codes) -> View:

@@ -1,0 +1,210 @@
+"""`palatine install`: connects the palace to the programs that agents live in."""
+
+from __future__ import annotations
+
+import difflib
+import json
+import subprocess
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from threading import Timer
+from typing import Any, TypeAlias
+
+import click
+
+from palatine.cli.clients import CLIENTS, ENTRY, Config, installed, server_command
+from palatine.cli.options import Invocation, reading
+from palatine.cli.output import give, hint, say, table
+from palatine.errors import NotFoundError, PalatineError
+
+_PROBE = "Palatine's self-check wrote this text and found it again."
+_CHECK_SECONDS = 30
+
+Request: TypeAlias = tuple[str, Mapping[str, Any]]
+
+
+@click.command("install", short_help="Connect an MCP client to the palace.")
+@click.argument("client", required=False, type=click.Choice(list(CLIENTS)))
+@click.option("--list", "listing", is_flag=True, help="Show which clients are on this machine.")
+@click.option("--dry-run", is_flag=True, help="Only show what would change.")
+@click.option("--remove", is_flag=True, help="Take the entry out again.")
+@click.option(
+    "--replace-mempalace",
+    is_flag=True,
+    help="Give MemPalace's entries, under their names, a server that answers its tools.",
+)
+@reading
+def install_command(
+    run: Invocation,
+    client: str | None,
+    listing: bool,
+    dry_run: bool,
+    remove: bool,
+    replace_mempalace: bool,
+) -> int:
+    """Puts the palace into a client's list of MCP servers, then checks that it works.
+
+    Shows what it changes, touches no other entry, and keeps the file as it was beside it
+    (.before-palatine). Again is no change. The check starts the server as the client would, on a
+    palace that is thrown away. With --palace the client gets that palace, else your own.
+
+    \b
+      palatine install --list
+      palatine install claude-code
+      palatine install codex --palace ~/work/memory --dry-run
+    """  # noqa: D301 (the mark tells click not to wrap)
+    if listing or client is None:
+        _list(run)
+        return 0
+    config = Config(CLIENTS[client])
+    if remove:
+        if ENTRY not in config.servers:
+            raise NotFoundError(f"{config.path} has no server {ENTRY!r}; nothing was written")
+        del config.servers[ENTRY]
+        words = None
+    else:
+        words = server_command(run.palace and run.folder, compat=replace_mempalace)
+        _enter(config, words, replace_mempalace=replace_mempalace)
+    changed = _write(config, dry_run=dry_run)
+    seen = self_check(words) if words and not dry_run else []
+    if run.json:
+        give({"file": str(config.path), "changed": changed, "written": changed and not dry_run})
+    elif seen:
+        for line in seen:
+            say(line)
+        say(f"restart {config.client.title}, or start a new session in it, to use the palace")
+    return 0
+
+
+def _list(run: Invocation) -> None:
+    rows = []
+    for name, client in CLIENTS.items():
+        try:
+            has = ENTRY in Config(client).servers
+        except PalatineError:
+            has = False
+        state = "connected" if has else "found" if installed(client) else "not found"
+        rows.append((name, client.title, state, client.path))
+    if run.json:
+        names = ("client", "title", "state", "file")
+        give([dict(zip(names, map(str, row), strict=True)) for row in rows])
+        return
+    table(("client", "title", "state", "file"), rows)
+    hint("palatine install CLIENT connects one")
+
+
+def _enter(config: Config, words: Sequence[str], *, replace_mempalace: bool) -> None:
+    """Sets the entry; MemPalace's keep their names and all but what starts the server."""
+    entry = config.client.entry(words)
+    if not replace_mempalace:
+        config.servers[ENTRY] = {**config.servers.get(ENTRY, {}), **entry}
+        return
+    names = config.named_for("mempalace")
+    if not names:
+        raise NotFoundError(f"{config.path} has no server of MemPalace; nothing was written")
+    for name in names:
+        config.servers[name] = {**config.servers[name], **entry}
+
+
+def _write(config: Config, *, dry_run: bool) -> bool:
+    """Shows the difference and writes it; returns whether there is one."""
+    before, after = config.before, config.after
+    difference = list(
+        difflib.unified_diff(
+            before.splitlines(), after.splitlines(), str(config.path), "after", lineterm="", n=2
+        )
+    )
+    if not difference:
+        hint(f"{config.path} needs no change")
+        return False
+    for line in difference:
+        hint(line)
+    if dry_run:
+        hint("dry run: nothing was written")
+    elif kept := config.save():
+        hint(f"written; as it was: {kept}")
+    return True
+
+
+def self_check(words: Sequence[str]) -> list[str]:
+    """Starts the server as a client would, on a palace to throw away; says what it saw.
+
+    Raises:
+        PalatineError: it did not answer, or not what it should.
+    """
+    calls = _COMPAT_CALLS if "--compat" in words else _CALLS
+    with tempfile.TemporaryDirectory(prefix="palatine-check-") as folder:
+        command = [*_without_palace(words), "--palace", str(Path(folder) / "palace")]
+        hello, listed, _, found = _answers(command, [*_HELLO, *calls])
+    if _PROBE not in json.dumps(found):
+        raise PalatineError(f"self-check: the server did not find what it wrote: {found}")
+    server = hello["serverInfo"]
+    return [
+        f"checked: {server['name']} {server['version']} answers with {len(listed['tools'])} tools;"
+        " in a palace to throw away it kept a text and found it again"
+    ]
+
+
+def _without_palace(words: Sequence[str]) -> list[str]:
+    if "--palace" not in words:
+        return list(words)
+    at = words.index("--palace")
+    return [*words[:at], *words[at + 2 :]]
+
+
+def _answers(command: Sequence[str], requests: Sequence[Request]) -> list[Any]:
+    """What a server answers to these requests, each asked when the one before was answered."""
+    results = []
+    with subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0
+    ) as server:
+        assert server.stdin is not None
+        assert server.stdout is not None
+        late = Timer(_CHECK_SECONDS, server.kill)
+        late.start()
+        try:
+            for number, (method, params) in enumerate(requests):
+                asked = {"jsonrpc": "2.0", "id": number, "method": method, "params": params}
+                server.stdin.write(json.dumps(asked).encode() + b"\n")
+                reply = json.loads(server.stdout.readline() or b"{}")
+                if "result" not in reply:
+                    raise PalatineError(
+                        f"self-check: {method} was answered {reply or 'with nothing'}"
+                    )
+                results.append(reply["result"])
+            server.stdin.close()
+        except OSError as error:
+            raise PalatineError(f"self-check: the server ended too early ({error})") from error
+        finally:
+            late.cancel()
+            server.kill()
+    return results
+
+
+_HELLO: tuple[Request, ...] = (
+    (
+        "initialize",
+        {
+            "protocolVersion": "2025-11-25",
+            "capabilities": {},
+            "clientInfo": {"name": "palatine-install", "version": "1"},
+        },
+    ),
+    ("tools/list", {}),
+)
+
+
+def _calls(add: str, given: Mapping[str, str], search: str) -> tuple[Request, Request]:
+    return (
+        ("tools/call", {"name": add, "arguments": given}),
+        ("tools/call", {"name": search, "arguments": {"query": "self-check wrote"}}),
+    )
+
+
+_CALLS = _calls("add_drawer", {"text": _PROBE}, "search")
+_COMPAT_CALLS = _calls(
+    "mempalace_add_drawer",
+    {"wing": "check", "room": "check", "content": _PROBE},
+    "mempalace_search",
+)

@@ -1,0 +1,98 @@
+"""`palatine mine`: files and transcripts become drawers."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from palatine.cli.options import Invocation, palace_option, session_option, writing
+from palatine.cli.output import give, hint, say, table
+
+if TYPE_CHECKING:
+    from palatine.ingest.mine import Mined
+
+UNREAD = 6
+
+
+@click.command("mine", short_help="File a folder of code, documents or transcripts.")
+@click.argument("paths", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option("--wing", default="", help="Where all goes; else the project's name.")
+@click.option("--room", default="", help="The topic of all; else the folder's name.")
+@click.option("--root", default="", help="What sources are named by; else the project's name.")
+@click.option("--prune", is_flag=True, help="Delete what was mined of files that are gone.")
+@click.option("--verbatim", is_flag=True, help="Do not mask keys, tokens and passwords.")
+@click.option("--no-embed", is_flag=True, help="Leave search by meaning to others.")
+@writing
+@session_option
+def mine_command(
+    run: Invocation,
+    paths: tuple[Path, ...],
+    wing: str,
+    room: str,
+    root: str,
+    prune: bool,
+    verbatim: bool,
+    no_embed: bool,
+) -> int:
+    """Files folders and files; again, only what has changed since.
+
+    Reads text, code, Markdown, and transcripts of Claude Code, Codex, Gemini CLI, claude.ai and
+    ChatGPT; leaves out what .gitignore and .palatineignore name, binary files, and files of
+    secrets. Keys, tokens and passwords in texts are masked. Interrupt it at any moment: what is
+    filed stays, and the next run goes on. Exit code 6 when a file could not be read.
+
+    \b
+      palatine mine ~/code/teashop
+      palatine mine ~/.claude/projects --wing me
+      palatine mine conversations.json --room chats
+    """  # noqa: D301 (the mark tells click not to wrap)
+    from palatine.ingest.mine import Options  # noqa: PLC0415 (the rules take 0.2 s to load)
+
+    done = []
+    with run.open(create=True, whole=bool(wing)) as palace:
+        for path in paths:
+            where = wing or run.scope
+            options = Options(wing=where, room=room, root=root, verbatim=verbatim, prune=prune)
+            done.append(palace.mine(path, options=options))
+        embedded = None if no_embed else palace.embed()
+    if run.json:
+        mined = [asdict(each) for each in done]
+        give({"mined": mined, "embedded": embedded.stored if embedded else 0})
+    else:
+        for each in done:
+            _show(each)
+        if embedded:
+            say(f"{embedded.stored} passages embedded")
+    return UNREAD if any(each.problems for each in done) else 0
+
+
+def _show(done: Mined) -> None:
+    masked = ", ".join(f"{count} {kind}" for kind, count in done.masked.items())
+    say(
+        f"{done.root}: {done.files} files read, {done.unchanged} unchanged; drawers: {done.added}"
+        f" added, {done.changed} changed, {done.removed} removed"
+        + (f"; masked: {masked}" if masked else "")
+    )
+    if done.gone and not done.removed:
+        hint(f"{len(done.gone)} mined files are gone; --prune deletes what was mined of them")
+    if done.problems:
+        table(("file", "not read"), [(each.path, each.reason) for each in done.problems])
+
+
+@click.command(
+    "hook",
+    short_help="Answer a hook of Claude Code or Codex.",
+    context_settings={"ignore_unknown_options": True},
+)
+@click.argument("event", required=False)
+@palace_option
+def hook_command(event: str | None) -> None:
+    """Answers EVENT, given as JSON on standard input; what to print is JSON, or nothing.
+
+    SessionStart briefs the agent, UserPromptSubmit recalls, Stop, PreCompact and SessionEnd file
+    what is new in the transcript. Ends with 0 whatever happens; faults stand in hooks.log.
+    """
+    raise click.UsageError("`hook` comes first: palatine hook EVENT --palace DIR")

@@ -1,0 +1,1 @@
+"""The way in: files, transcripts and other products become drawers."""

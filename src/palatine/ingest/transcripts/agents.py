@@ -1,0 +1,229 @@
+"""Transcripts that agents write, a JSON object a line: Claude Code, Codex, Gemini CLI, and others.
+
+What is no turn of a person or an agent (prompts of the client, snapshots, hook output) is passed
+over. A drawer is one exchange: what the user said, and all that was answered. Tools are named with
+what they were asked; what they gave back is counted under `left_out`. A line that is not whole yet
+ends the reading; one that cannot be parsed is counted.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, BinaryIO
+
+from palatine.errors import InputError
+from palatine.ingest.base import Piece
+from palatine.instants import Instant, parse_start
+
+TOOL_CHARS = 2000
+
+
+class Exchange:
+    """An exchange as it grows, turn by turn."""
+
+    def __init__(self, at: int) -> None:
+        """Begins at this byte of the file."""
+        self.at = at
+        self.turns: list[str] = []
+        self.said_at: Instant | None = None
+        self.session = ""
+        self.folder = ""
+        self.left_out: Counter[str] = Counter()
+        self._speaker = ""
+
+    def say(self, speaker: str, text: str) -> None:
+        """Adds what somebody said, word for word; names the speaker where that changes."""
+        if text.strip():
+            self.turns.append(text if speaker == self._speaker else f"{speaker}: {text}")
+            self._speaker = speaker
+
+    def call(self, name: str, given: object) -> None:
+        """Names a tool and what it was asked."""
+        asked = given if isinstance(given, str) else json.dumps(given, ensure_ascii=False)
+        if len(asked) > TOOL_CHARS:
+            self.left_out["characters of tool input"] += len(asked) - TOOL_CHARS
+            asked = asked[:TOOL_CHARS] + "…"
+        self.turns.append(f"[{name}] {asked}")
+
+    def piece(self, kind: str) -> Piece | None:
+        """What has been said so far; None when nothing was."""
+        if not self._speaker:
+            return None
+        return Piece(
+            "\n\n".join(self.turns),
+            at=self.at,
+            session=self.session,
+            said_at=self.said_at,
+            folder=self.folder,
+            metadata={"format": kind}
+            | ({"left_out": dict(self.left_out)} if self.left_out else {}),
+        )
+
+
+def records(file: BinaryIO) -> Iterator[tuple[int, Mapping[str, Any] | None]]:
+    """The whole lines of a file with the byte where each begins; None for one that is no object."""
+    at = file.tell()
+    for line in file:
+        if not line.endswith(b"\n"):
+            try:  # the last line of a file that is not written any more
+                json.loads(line)
+            except ValueError:
+                return
+        if line.strip():
+            try:
+                record = json.loads(line)
+            except (ValueError, RecursionError):
+                record = None
+            yield at, record if isinstance(record, dict) else None
+        at += len(line)
+
+
+def when(value: object) -> Instant | None:
+    """A time as transcripts write it: ISO text, or seconds or milliseconds since 1970."""
+    if isinstance(value, (int, float)) and not isinstance(value, bool):
+        return Instant(int(value * (1_000 if value > 1e11 else 1_000_000)))
+    try:
+        return parse_start(value) if isinstance(value, str) and value else None
+    except InputError:
+        return None
+
+
+def texts(content: object) -> Iterator[tuple[str, Any]]:
+    """The blocks of a message as (type, what is in it); plain text is one block."""
+    if isinstance(content, str):
+        yield "text", content
+    for block in content if isinstance(content, list) else ():
+        if isinstance(block, str):
+            yield "text", block
+        elif isinstance(block, dict):
+            kind = str(block.get("type", "text"))
+            text = block.get("text")
+            plain = kind.endswith("text") and isinstance(text, str)
+            yield ("text", text) if plain else (kind, block)
+
+
+def _exchanges(
+    kind: str, turns: Iterable[tuple[int, Mapping[str, Any], str, object]]
+) -> Iterator[Piece]:
+    """Groups turns (at, record, role, content) into exchanges; each user turn begins one."""
+    now: Exchange | None = None
+    for at, record, role, content in turns:
+        blocks = list(texts(content))
+        asks = role == "user" and any(name == "text" and text.strip() for name, text in blocks)
+        if now is None or asks:
+            if now and (piece := now.piece(kind)):
+                yield piece
+            now = Exchange(at)
+            now.said_at = when(record.get("timestamp"))
+        now.session = now.session or str(record.get("sessionId") or "")
+        now.folder = now.folder or str(record.get("cwd") or "")
+        for name, block in blocks:
+            _add(now, "User" if role == "user" else "Assistant", name, block)
+    if now and (piece := now.piece(kind)):
+        yield piece
+
+
+def _add(now: Exchange, speaker: str, name: str, block: Any) -> None:
+    if name == "text":
+        now.say(speaker, block)
+    elif name in ("tool_use", "function_call"):
+        now.call(str(block.get("name")), block.get("input", block.get("arguments", "")))
+    else:
+        now.left_out[name] += 1
+
+
+def claude_code(file: BinaryIO) -> Iterator[Piece]:
+    """`~/.claude/projects/<folder>/<session>.jsonl`."""
+
+    def turns() -> Iterator[tuple[int, Mapping[str, Any], str, object]]:
+        for at, record in records(file):
+            message = record.get("message") if record else None
+            if not record or record.get("type") not in ("user", "assistant") or not message:
+                continue
+            if record.get("isMeta") or not isinstance(message, dict):
+                continue
+            yield at, record, str(record["type"]), message.get("content")
+
+    return _exchanges("Claude Code", turns())
+
+
+def codex(file: BinaryIO) -> Iterator[Piece]:
+    """`~/.codex/sessions/…/rollout-….jsonl`."""
+
+    def turns() -> Iterator[tuple[int, Mapping[str, Any], str, object]]:
+        known: dict[str, object] = _codex_session(file)
+        for at, record in records(file):
+            payload = record.get("payload") if record else None
+            if not record or record.get("type") != "response_item" or not isinstance(payload, dict):
+                continue
+            stamped = {**known, "timestamp": record.get("timestamp")}
+            kind, role = payload.get("type"), payload.get("role")
+            if kind == "message" and role in ("user", "assistant") and not _of_codex(payload):
+                yield at, stamped, str(role), payload.get("content")
+            elif kind in ("function_call", "function_call_output"):
+                yield at, stamped, "assistant", [payload]
+
+    return _exchanges("Codex", turns())
+
+
+def _codex_session(file: BinaryIO) -> dict[str, object]:
+    """Session and folder, which stand in the first line, wherever reading goes on."""
+    at = file.tell()
+    file.seek(0)
+    _, first = next(records(file), (0, None))
+    file.seek(at)
+    meta = first.get("payload") if first else None
+    if not isinstance(meta, dict):
+        return {}
+    return {"sessionId": meta.get("id"), "cwd": meta.get("cwd")}
+
+
+def _of_codex(payload: Mapping[str, Any]) -> bool:
+    """Whether a user's message was written by the client: it says so, or is one tagged block."""
+    if payload.get("role") != "user":
+        return False
+    told = payload.get("internal_chat_message_metadata_passthrough")
+    if isinstance(told, dict) and (kinds := told.get("content_item_kinds")):
+        return bool(kinds != ["user.text"])
+    said = "".join(str(text) for name, text in texts(payload.get("content")) if name == "text")
+    return said.lstrip().startswith(("<environment_context>", "<user_instructions>"))
+
+
+def gemini(file: BinaryIO) -> Iterator[Piece]:
+    """`~/.gemini/tmp/<hash>/chats/session-….jsonl`."""
+
+    def turns() -> Iterator[tuple[int, Mapping[str, Any], str, object]]:
+        session = ""
+        for at, record in records(file):
+            if not record:
+                continue
+            session = str(record.get("sessionId") or session)
+            if record.get("type") in ("user", "gemini"):
+                said = [*(_gemini_blocks(record))]
+                role = "user" if record["type"] == "user" else "assistant"
+                yield at, {**record, "sessionId": session}, role, said
+
+    return _exchanges("Gemini CLI", turns())
+
+
+def _gemini_blocks(record: Mapping[str, Any]) -> Iterator[object]:
+    for _, text in texts(record.get("content")):
+        yield text
+    for call in record.get("toolCalls") or ():
+        if isinstance(call, dict):
+            yield {"type": "tool_use", "name": call.get("name"), "input": call.get("args", "")}
+
+
+def generic(file: BinaryIO) -> Iterator[Piece]:
+    """Any lines of `{role, content}`, with `timestamp`, `sessionId` and `cwd` where there are."""
+
+    def turns() -> Iterator[tuple[int, Mapping[str, Any], str, object]]:
+        for at, record in records(file):
+            role = str(record.get("role")) if record else ""
+            if record and role in ("user", "human", "assistant", "model", "ai"):
+                who = "user" if role in ("user", "human") else "assistant"
+                yield at, record, who, record.get("content")
+
+    return _exchanges("JSON Lines", turns())
