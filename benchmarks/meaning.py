@@ -351,7 +351,7 @@ def main() -> int:
     arguments.add_argument("--chunks", type=int, nargs="+", default=[10_000, 100_000])
     arguments.add_argument("--questions", type=int, default=100)
     arguments.add_argument(
-        "--writes", type=float, nargs="+", default=[1, 0], help="a second by each writer; 0: all"
+        "--writes", type=float, nargs="+", default=[1, 10], help="a second, by each writer"
     )
     given = arguments.parse_args()
     if given.quick:

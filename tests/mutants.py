@@ -79,7 +79,7 @@ MUTANTS = (
         WRITERS,
         "what is known already is added again",
         "beliefs.py",
-        'if known := overlapping(tx, replace(wanted, id="")):',
+        "if known := overlapping(tx, wanted):",
         "if known := None:",
         f"{PROCESS}/test_writers.py -k same_from_all",
     ),

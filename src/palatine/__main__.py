@@ -10,11 +10,11 @@ import sys
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from typing import Never
 
 _MCP_USAGE = """\
-Usage: palatine mcp [--palace DIR] [--wing NAME] [--read-only]
+Usage: palatine mcp [--palace DIR] [--wing NAME] [--read-only] [--compat mempalace]
 
 Serves a palace to one MCP client on standard input and output. The client starts
 it; ends with its input. Any number of servers share a palace.
@@ -25,6 +25,8 @@ Options:
   --wing NAME   sees and writes this wing only (else PALATINE_WING, else what
                 palatine.toml says, else all wings)
   --read-only   offers no tool that writes
+  --compat mempalace
+                answers MemPalace's tools, under its names, instead of our own
   -h, --help    shows this
 """
 
@@ -55,14 +57,16 @@ def _mcp(arguments: Sequence[str]) -> int:
         if option == "--read-only" and not has_value:
             read_only = True
             continue
-        if option not in ("--palace", "--wing"):
+        if option not in ("--palace", "--wing", "--compat"):
             return _misused(f"there is no option or argument {option!r}")
         if not has_value:
             value = rest.pop(0) if rest and not rest[0].startswith("--") else ""
         if not value:
             return _misused(f"{option} needs a {'folder' if option == '--palace' else 'name'}")
+        if option == "--compat" and value != "mempalace":
+            return _misused("--compat knows only mempalace")
         values[option] = value
-    return _serve(values.get("--palace"), values.get("--wing"), read_only)
+    return _serve(values, read_only)
 
 
 def _misused(fault: str) -> int:
@@ -70,15 +74,19 @@ def _misused(fault: str) -> int:
     return 2
 
 
-def _serve(palace: str | None, wing: str | None, read_only: bool) -> Never:
+def _serve(values: Mapping[str, str], read_only: bool) -> Never:
     # Here and not at the top: the command line has no use for the server.
     from palatine import config
     from palatine.mcp import stdio, tools
 
-    wing = config.default_wing(wing, from_files=False)
+    wing = config.default_wing(values.get("--wing"), from_files=False)
+    if "--compat" in values:
+        registry = tools.mempalace(read_only=read_only)
+    else:
+        registry = tools.registry(read_only=read_only, wing=wing)
     stdio.serve(
-        tools.registry(read_only=read_only, wing=wing),
-        open_palace=tools.opener(palace, read_only=read_only, wing=wing),
+        registry,
+        open_palace=tools.opener(values.get("--palace"), read_only=read_only, wing=wing),
         environment=config.environment(),
     )
 

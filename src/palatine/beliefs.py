@@ -55,6 +55,7 @@ def add(tx: WriteTx, wanted: Fact, *, report: bool = True) -> FactAdded:
     object_ = _get_or_make(tx, wanted.object)
     wanted = replace(
         wanted,
+        id="",
         subject_key=subject.key,
         subject=subject.name,
         object_key=object_.key,
@@ -62,7 +63,7 @@ def add(tx: WriteTx, wanted: Fact, *, report: bool = True) -> FactAdded:
         version=1,
         recorded_at=tx.recorded_at,
     )
-    if known := overlapping(tx, replace(wanted, id="")):
+    if known := overlapping(tx, wanted):
         over = known.valid_to is not None and known.valid_to.micros <= tx.recorded_at.micros
         if wanted.valid_from or not over or _bounds(wanted)[1] <= tx.recorded_at.micros:
             differs = _differs(known, wanted)

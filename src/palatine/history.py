@@ -110,8 +110,8 @@ class History:
         """
         until = parse_start(before, what="before")
         with self._store.write(author) as tx:
-            newest = tx.changes(ChangeFilter(kept=True), limit=_NEEDLES, newest_first=True)
-            nouns = [tx.before(change.seq) for change in newest]
+            oldest = tx.changes(ChangeFilter(kept=True), limit=_NEEDLES)
+            nouns = [tx.before(change.seq) for change in oldest]
             secrets = [noun.text for noun in nouns if isinstance(noun, Drawer)]
             removed = tx.empty_trash(until or tx.recorded_at)
             if removed:

@@ -108,7 +108,9 @@ class Knowledge:
             recorded_at=Instant(0),
         )
         with self._store.write(author or self._author) as tx:
-            return beliefs.add(tx, replace(wanted, drawer=_drawer_id(tx, wanted.drawer)))
+            if wanted.drawer:
+                wanted = replace(wanted, drawer=_drawer_id(tx, wanted.drawer))
+            return beliefs.add(tx, wanted)
 
     def end(
         self,

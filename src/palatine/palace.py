@@ -213,13 +213,18 @@ class Palace:
             SchemaNewerError: it is a newer Palatine's. Nothing was replaced.
             StoreError: the palace cannot be replaced, see `palatine.errors`; it is as it was.
         """
+        folder = Path(config.default_palace(None if path is None else str(path)))
         return restore(
-            Path(config.default_palace(None if path is None else str(path))),
+            folder,
             Path(source).expanduser(),
             author=Author(agent, session),
             timeout_seconds=timeout_seconds,
-            allow_any_location=allow_any_location,
-            environment=config.environment(),
+            open_palace=lambda: SqliteStore(
+                folder,
+                timeout_seconds=timeout_seconds,
+                allow_any_location=allow_any_location,
+                environment=config.environment(),
+            ),
         )
 
     def __enter__(self) -> Self:

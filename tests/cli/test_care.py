@@ -201,6 +201,12 @@ def old(tmp_path: Path) -> None:
         os.utime(path / "palace.db.0.unfinished-wal", (0, 0))
 
 
+def tokens(tmp_path: Path) -> None:
+    (tmp_path / "palace" / "tokens").mkdir(mode=0o700)
+    (tmp_path / "palace" / "tokens" / "mine").write_text("secret")
+    (tmp_path / "palace" / "tokens" / "mine").chmod(0o644)
+
+
 DERIVED = {
     "full text, missing": ("full text", "DELETE FROM words"),
     "full text, too much": ("full text", "INSERT INTO words(rowid, text) VALUES (99, 'x')"),
@@ -209,6 +215,7 @@ DERIVED = {
     "vectors": ("vectors", "DELETE FROM pending"),
     "modes": ("files", lambda tmp_path: (tmp_path / "palace" / "palace.db").chmod(0o644)),
     "mode of the folder": ("files", lambda tmp_path: (tmp_path / "palace").chmod(0o755)),
+    "keys": ("files", tokens),
     "leftovers": ("leftovers", old),
 }
 

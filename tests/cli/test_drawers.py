@@ -166,3 +166,20 @@ def test_many_texts_of_any_kind_are_listed_on_one_line_each(run, tmp_path: Path)
     assert not set(out) & set("\x1b\u202e\udc80")
     listed = [drawer["text"] for drawer in run("list", "--json").json["drawers"]]
     assert sorted(listed) == sorted(texts)
+
+
+def test_an_empty_wing_is_told_from_an_empty_palace(run) -> None:
+    run("add", "We ship on Fridays")
+    assert "wing nowhere holds no drawer" in run("list", "--wing", "nowhere", code=1).err
+    assert "wing nowhere" in run("search", "fridays", "--wing", "nowhere", code=1).err
+    assert "the palace holds 1 drawers in teashop" in run("list", "--kind", "diary", code=1).err
+
+
+def test_a_mistyped_command_is_told_the_near_one(run) -> None:
+    assert "did you mean search?" in run("serach", "fridays", code=2).err
+    assert "did you mean" not in run("xyzzy", code=2).err
+
+
+def test_changes_after_the_last_one_name_it(run) -> None:
+    run("add", "We ship on Fridays")
+    assert "the last one of all is 1" in run("changes", "--after", "7", code=1).err

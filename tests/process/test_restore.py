@@ -437,6 +437,8 @@ def test_a_new_palace_is_not_restored_into_a_synced_folder(place: Path, tmp_path
     target = tmp_path / "Dropbox" / "palace"
     with pytest.raises(LocationError):
         Palace.restore(place, target)
+    with pytest.raises(StoreError, match="cannot be used"):
+        Palace.restore(place, place / "palace.lock" / "palace")
     assert not target.exists()
     Palace.restore(place, target, allow_any_location=True)
     assert texts_in(target) == {"one"}

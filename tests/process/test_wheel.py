@@ -32,13 +32,13 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return built
 
 
-def needed(name: str) -> Iterator[importlib.metadata.Distribution]:
-    """A distribution and all that it declares to need, without any extra."""
-    found = importlib.metadata.distribution(name)
-    yield found
-    for requirement in found.requires or ():
+def needed(by: importlib.metadata.Distribution) -> Iterator[importlib.metadata.Distribution]:
+    """All that a distribution declares to need, and what that needs, without any extra."""
+    for requirement in by.requires or ():
         if "extra ==" not in requirement and not re.search(r"python_version *<", requirement):
-            yield from needed(re.split(r"[^\w.-]", requirement, maxsplit=1)[0])
+            name = re.split(r"[^\w.-]", requirement, maxsplit=1)[0]
+            yield (found := importlib.metadata.distribution(name))
+            yield from needed(found)
 
 
 @pytest.fixture(scope="module")
@@ -54,9 +54,8 @@ def program(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     install = ["install", "--quiet", "--no-index", "--no-deps", "--disable-pip-version-check"]
     run([sys.executable, "-m", "pip", "--python", python, *install, wheel])
     (packages,) = home.glob("lib/python*/site-packages")
-    borrowed = {found.metadata["Name"]: found for found in needed("palatine")}
-    del borrowed["palatine"]
-    for found in borrowed.values():
+    (installed,) = importlib.metadata.distributions(name="palatine", path=[str(packages)])
+    for found in needed(installed):
         for top in {file.parts[0] for file in found.files or () if file.parts[0] != ".."}:
             if top != "__pycache__" and not (packages / top).exists():
                 (packages / top).symlink_to(found.locate_file(top))

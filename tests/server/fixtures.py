@@ -342,6 +342,7 @@ class Mounted:
     def __init__(self, service: http.Service) -> None:
         self._service = service
         server = service.server
+        server.get_tool_input_schema = SCHEMAS.get
         self._product = {method: server.get_request_handler(method) for method in METHODS}
         for method, name in METHODS.items():
             server.add_request_handler(method, RequestParams, getattr(self, name))

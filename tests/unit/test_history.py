@@ -555,3 +555,20 @@ def test_who_has_undone_the_last_call_can_undo_the_one_before(palace: Palace) ->
     palace.undo(fact.seq)
     assert not palace.knowledge.about("Max", state="all")
     assert palace.check() == []
+
+
+def test_a_reader_that_holds_an_old_snapshot_makes_emptying_the_trash_incomplete(
+    folder: Path,
+) -> None:
+    with Palace.open(folder, timeout_seconds=0.2) as palace:
+        palace.delete(palace.add("the walrus password of the house").drawer.id)
+        reader = apsw.Connection(str(folder / "palace.db"), apsw.SQLITE_OPEN_READONLY)
+        reader.execute("BEGIN")
+        reader.execute("SELECT count(*) FROM drawer").fetchall()
+        with pytest.raises(ForgetIncompleteError, match="empty it again"):
+            palace.empty_trash()
+        assert palace.trash() == []
+        reader.close()
+        assert palace.empty_trash() == 0
+        held = b"".join(path.read_bytes() for path in folder.glob("palace.*"))
+        assert b"walrus password" not in held

@@ -195,6 +195,7 @@ class Service:
             version=registry.version,
             title=registry.title,
             instructions=registry.instructions,
+            get_tool_input_schema=lambda _: None,  # no argument of ours stands in a header
             on_subscriptions_listen=self._listen,
             cache_hints={name: CacheHint(*kept.values()) for name, kept in methods.items() if kept},
         )

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from palatine.palace import Palace
 
-    Handler: TypeAlias = "Callable[[Call, Json], Json]"
+    Handler: TypeAlias = "Callable[[Call, Json], Any]"
     Reader: TypeAlias = "Callable[[Call, str], Json]"
     Lister: TypeAlias = "Callable[[Call], list[Json]] | None"
     Writer: TypeAlias = "Callable[[Call, dict[str, Any]], str]"
@@ -39,11 +39,14 @@ _CHOICES = 100
 class Tool:
     """One tool: plain data, as `tools/list` shows it, and its handler.
 
+    Attributes:
+        listed: False: answers, and is not shown.
+
     Raises:
         ValueError: the root of a schema is not an object.
     """
 
-    __slots__ = ("definition", "handler", "input_schema", "name")
+    __slots__ = ("definition", "handler", "input_schema", "listed", "name")
 
     def __init__(
         self,
@@ -51,25 +54,30 @@ class Tool:
         title: str,
         description: str,
         input_schema: Json,
-        output_schema: Json,
+        output_schema: Json | None,
         annotations: Json,
         handler: Handler,
         *,
         meta: Json | None = None,
+        listed: bool = True,
     ) -> None:
-        if input_schema.get("type") != "object" or output_schema.get("type") != "object":
+        """Takes a handler that returns a dict; without an output schema it may be a list."""
+        schemas = input_schema, output_schema or input_schema
+        if any(schema.get("type") != "object" for schema in schemas):
             raise ValueError(f"{name}: the root of an input or output schema must be an object")
         self.name = name
         self.input_schema = input_schema
         self.handler = handler
+        self.listed = listed
         self.definition: Json = {
             "name": name,
             "title": title,
             "description": description,
             "inputSchema": input_schema,
-            "outputSchema": output_schema,
             "annotations": annotations,
         }
+        if output_schema:
+            self.definition["outputSchema"] = output_schema
         if meta:
             self.definition["_meta"] = meta
 
@@ -260,13 +268,12 @@ def use(tool: Tool, call: Call, arguments: Json) -> Json:
         structured = tool.handler(call, checked)
     except PalatineError as error:
         return _told(str(error))
-    if not isinstance(structured, dict):
+    shown: Json = {"content": [{"type": "text", "text": ENCODER.encode(structured)}]}
+    if isinstance(structured, dict):
+        shown["structuredContent"] = structured
+    elif "outputSchema" in tool.definition:
         raise TypeError(f"{tool.name}: a handler must return a dict")
-    return {
-        "content": [{"type": "text", "text": ENCODER.encode(structured)}],
-        "structuredContent": structured,
-        "isError": False,
-    }
+    return shown | {"isError": False}
 
 
 def found(registry: Registry, call: Call) -> Json:

@@ -7,6 +7,7 @@ one does is the function of its name in `palatine.mcp.actions`, which the first 
 from __future__ import annotations
 
 from palatine import __version__
+from palatine.errors import InputError
 from palatine.mcp.prompts import PROMPTS
 from palatine.mcp.registry import Registry, Tool
 from palatine.mcp.resources import RESOURCES
@@ -450,6 +451,48 @@ def registry(*, read_only: bool = False, wing: str = "") -> Registry:
         resources=RESOURCES,
         prompts=[prompt for prompt in PROMPTS if not (read_only and prompt.writes)],
     )
+
+
+def mempalace(*, read_only: bool = False) -> Registry:
+    """MemPalace's tools, under its names; those that have no answer here say what to use."""
+    from palatine.compat import mempalace_tools
+
+    tools = [
+        Tool(
+            mempalace_tools.PREFIX + name,
+            name.replace("_", " ").capitalize(),
+            told,
+            mempalace_tools.input_schema(arguments),
+            None,
+            _annotations(reads=effect == "reads", destroys=effect == "destroys", repeats=False),
+            _answer_of(name),
+        )
+        for name, effect, arguments, told in mempalace_tools.TOOLS
+        if effect == "reads" or not read_only
+    ]
+    for name, instead in mempalace_tools.ELSEWHERE.items():
+        full = mempalace_tools.PREFIX + name
+        anything: Json = {"type": "object"}
+        refuse = _refusal(f"{full} does not exist here: {instead}.")
+        tools.append(Tool(full, name, instead, anything, None, {}, refuse, listed=False))
+    return Registry("palatine", "Palatine", __version__, mempalace_tools.INSTRUCTIONS, tools)
+
+
+def _answer_of(name: str) -> Handler:
+    def handle(call: Call, given: Json) -> object:
+        from palatine.compat.mempalace import answer
+        from palatine.mcp import actions
+
+        return answer(name, call.palace(), actions.author(call), given)
+
+    return handle
+
+
+def _refusal(text: str) -> Handler:
+    def handle(_call: Call, _given: Json) -> object:
+        raise InputError(text)
+
+    return handle
 
 
 def opener(folder: str | None, *, read_only: bool = False, wing: str = "") -> Callable[[], Palace]:

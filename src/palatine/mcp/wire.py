@@ -311,7 +311,8 @@ class Wire:
         return offered
 
     def _list_tools(self, _request: Request) -> Json:
-        return {"tools": [tool.definition for tool in self._registry.tools.values()]}
+        tools = self._registry.tools.values()
+        return {"tools": [tool.definition for tool in tools if tool.listed]}
 
     def _list_prompts(self, _request: Request) -> Json:
         return {"prompts": [prompt.definition for prompt in self._registry.prompts.values()]}

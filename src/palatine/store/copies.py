@@ -66,7 +66,7 @@ def unfinished(target: Path) -> Iterator[Path]:
         yield made
     finally:
         for each in made.parent.glob(f"{glob.escape(made.name)}*"):
-            each.unlink()
+            each.unlink(missing_ok=True)
 
 
 def sync(path: Path) -> None:

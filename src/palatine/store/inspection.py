@@ -270,10 +270,10 @@ def repair_files(files: Files) -> None:
 
 
 def _private(files: Files) -> list[Path]:
-    """What nobody else may read; of a palace in a folder, also that."""
-    folder = [files.folder] if files.folder != files.database else []
+    """What nobody else may read: the folder too, and the server's keys in it."""
     own = (files.database, files.wal, files.shm, files.lock, files.embed_lock, files.backups)
-    return [*folder, *own, *files.backups.glob("*.db")]
+    more = (*files.folder.glob("tokens/*"), *files.backups.glob("*.db"))
+    return list(dict.fromkeys((files.folder, *own, *more)))
 
 
 def _abandoned(files: Files) -> list[Path]:

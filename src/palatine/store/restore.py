@@ -6,7 +6,7 @@ no database, or none that SQLite can open, a file is put in its place; see docs/
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable
 from contextlib import closing, suppress
 from pathlib import Path
 
@@ -28,6 +28,7 @@ from palatine.store.connections import (
     identity_of,
     mapped,
     require_safe_library,
+    unusable,
 )
 from palatine.store.lock import WriterLock
 from palatine.store.retry import Deadline
@@ -44,8 +45,7 @@ def restore(
     *,
     author: Author,
     timeout_seconds: float,
-    allow_any_location: bool,
-    environment: Mapping[str, str],
+    open_palace: Callable[[], SqliteStore],
 ) -> Restored:
     """Makes what the source holds the palace at the path.
 
@@ -54,8 +54,7 @@ def restore(
         source: a backup, or another palace; it is only read.
         author: who restores.
         timeout_seconds: how long to wait for the writer lock.
-        allow_any_location: also in a network or synced folder.
-        environment: see `SqliteStore`.
+        open_palace: opens the palace at the path, or makes one.
 
     Raises:
         NotFoundError: there is no such file.
@@ -72,21 +71,14 @@ def restore(
     if found == before:
         raise InputError(f"{source} is the palace itself; nothing was restored; name a backup")
     fresh = not (home := files.database.parent).exists()
-    home.mkdir(parents=True, exist_ok=True, mode=0o700)
     try:
+        home.mkdir(parents=True, exist_ok=True, mode=0o700)
         with copies.unfinished(files.database) as staged:
             _stage(given, staged, Deadline(timeout_seconds))
             with closing(SqliteStore(staged, single=True, create=False)) as copy:
                 _require_sound(copy, given)
                 try:
-                    with closing(
-                        SqliteStore(
-                            path,
-                            timeout_seconds=timeout_seconds,
-                            allow_any_location=allow_any_location,
-                            environment=environment,
-                        )
-                    ) as palace:
+                    with closing(open_palace()) as palace:
                         return palace.replace_with(copy, author)
                 except PalaceReplacedError as error:
                     raise _too_late(files) from error
@@ -94,6 +86,8 @@ def restore(
                     if not inspection.id_in(files.lock):  # there never was a palace
                         raise
                 return _put_in_place(files, before, copy, staged, author, timeout_seconds)
+    except OSError as error:
+        raise unusable(files.folder, error) from error
     finally:
         if fresh:
             with suppress(OSError):  # with a palace in it, it stays

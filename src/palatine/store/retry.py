@@ -71,7 +71,8 @@ def retry_when_busy(
     """
 
     def decorate(function: Callable[P, R]) -> Callable[P, R]:
-        @functools.wraps(function)
+        # Of a wrapper's attributes only two: a decorated statement is made for each transaction.
+        @functools.wraps(function, assigned=("__name__", "__doc__"), updated=())
         def retrying(*args: P.args, **kwargs: P.kwargs) -> R:
             for attempt in itertools.count():
                 try:
