@@ -7,7 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-NAMES = ("startup", "contention", "search", "thrash", "facts")
+NAMES = ("startup", "contention", "search", "thrash", "facts", "serving")
 
 
 def main() -> int:

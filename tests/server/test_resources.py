@@ -400,8 +400,18 @@ class Counted:
         return getattr(self._palace, name)
 
 
+EARLIER: set[threading.Thread] = set()
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _others() -> None:
+    """Other tests leave streams open that live as long as this process."""
+    EARLIER.update(watchers())
+
+
 def watchers() -> list[threading.Thread]:
-    return [thread for thread in threading.enumerate() if thread.name == "watch"]
+    found = (thread for thread in threading.enumerate() if thread.name == "watch")
+    return [thread for thread in found if thread not in EARLIER]
 
 
 def watch(palace: Any, faults: list[BaseException]) -> Watch:
