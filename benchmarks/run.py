@@ -7,7 +7,18 @@ import subprocess
 import sys
 from pathlib import Path
 
-NAMES = ("startup", "contention", "search", "thrash", "facts", "serving")
+NAMES = (
+    "startup",
+    "contention",
+    "search",
+    "thrash",
+    "facts",
+    "serving",
+    "servers",
+    "embedding",
+    "retrieval",
+    "meaning",
+)
 
 
 def main() -> int:

@@ -21,6 +21,16 @@ from report import Report, median, parser, scratch
 from palatine import Palace
 
 BARE = "import sys; sys.stdin.buffer.readline(); print('{}', flush=True); sys.stdin.buffer.read()"
+SDK = """
+import asyncio
+from mcp.server.lowlevel import Server
+from mcp.server.stdio import stdio_server
+async def main():
+    server = Server("empty", version="1")
+    async with stdio_server() as streams:
+        await server.run(*streams, server.create_initialization_options())
+asyncio.run(main())
+"""
 INITIALIZE = {
     "protocolVersion": "2025-06-18",
     "capabilities": {},
@@ -145,6 +155,7 @@ def main() -> int:
         commands = {
             "bare interpreter": [sys.executable, "-c", BARE],
             "floor server": [sys.executable, str(Path(__file__).with_name("floor_server.py"))],
+            "the official SDK's server": [sys.executable, "-c", SDK],
             "palatine mcp": mcp,
         }
         seen = starts(commands, given.rounds)
