@@ -109,6 +109,17 @@ def test_a_read_only_server_offers_what_reads(tmp_path: Path) -> None:
         assert not names & {"mempalace_add_drawer", "mempalace_kg_add", "mempalace_delete_tunnel"}
 
 
+def test_a_server_of_one_wing_sees_and_writes_nothing_else(tmp_path: Path) -> None:
+    with Palace.open(tmp_path / "palace") as palace:
+        palace.add("secret", wing="lab")
+    with server(tmp_path / "palace", "--wing", "shop") as client:
+        ask = Peer(client)
+        assert "outside" in ask.refused("add_drawer", wing="lab", room="r", content="x")
+        ask("diary_write", agent_name="ada", entry="Shipped.")
+        assert ask("diary_read", agent_name="ada")["total"] == 1
+        assert ask("status")["wings"] == {"shop": 1}
+
+
 @pytest.mark.parametrize("given", [("--compat",), ("--compat", "other"), ("--compat=",)])
 def test_another_kind_of_compat_is_refused(given: tuple[str, ...]) -> None:
     with Client(sys.executable, "-m", "palatine", "mcp", *given) as client:

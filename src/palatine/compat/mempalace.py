@@ -70,7 +70,7 @@ def status(palace: Palace) -> Json:
     """The palace as a whole."""
     seen = palace.status()
     names = "checked ok sqlite_version palace sqlite_path error_count errors"
-    place, library = seen.store["place"], seen.store["sqlite"]
+    place, library = seen.store["place"], seen.store.get("sqlite")
     return {
         **list_wings(palace),
         "rooms": list_rooms(palace)["rooms"],
@@ -80,7 +80,7 @@ def status(palace: Palace) -> Json:
         "sqlite_integrity": _keyed(names, False, None, library, place, place, 0, []),
         "library_versions": _keyed("stale serving packages", False, {}, {}),
         **_keyed("palace_id seq pending", seen.palace_id, seen.seq, seen.pending),
-        "wal_bytes": seen.store["wal_bytes"],
+        "wal_bytes": seen.store.get("wal_bytes"),
     }
 
 
