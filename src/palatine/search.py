@@ -104,7 +104,7 @@ class Search:
             seq = tx.state().seq
             weights, asked, beside, dropped = _weigh(tx, phrases[:MOST_READ])
             matches = tx.matching(asked, where, limit=CANDIDATES, beside=beside)
-            found = _found(tx, question, where, matches, weights)
+            found = _found(tx, question, where, matches, _full_marks(tx, matches, weights))
             hits = _hits(tx, found, _best_chunks(tx, found)[:limit], weights)
             rows_read = question.rows_read + tx.rows_read
         return SearchResult(
@@ -205,16 +205,12 @@ def _found(
     question: Question,
     where: DrawerFilter,
     matches: Sequence[Match],
-    weights: Weights,
+    full: float,
 ) -> _Found:
-    """The candidates with their scores."""
-    # What an average chunk gets that holds all the question's words once. Where the best has but
-    # one of them, its words say little, and meaning decides.
-    heaviest = sorted((weight for _, weight in weights.values()), reverse=True)
-    top = max([sum(heaviest[:MOST_PHRASES]), *(match.score for match in matches)])
+    """The candidates with their scores; full marks for its words has a chunk with BM25 `full`."""
     words = _Found(
         {match.chunk: match.drawer for match in matches},
-        {match.chunk: match.score / top if top > 0 else 1.0 for match in matches},
+        {match.chunk: match.score / full if full > 0 else 1.0 for match in matches},
         {match.chunk: rank for rank, match in enumerate(matches, start=1)},
     )
     # The palace may have got another embedder since the question was embedded.
@@ -244,6 +240,28 @@ def _found(
         question.vector,
         tx.count_pending() - len(fresh),
     )
+
+
+def _full_marks(tx: ReadTx, matches: Sequence[Match], weights: Weights) -> float:
+    """What the best chunk by words, the first, would get if it held all of the question.
+
+    Where it holds but one word of many, words say little, and meaning decides.
+    """
+    if not matches:
+        return 0.0
+    best = matches[0]
+    (span,) = tx.spans([best.chunk])
+    (drawer,) = tx.drawers(DrawerFilter(ids=(span.drawer,)), limit=1)
+    seen = texts.indexed_text(
+        drawer.text,
+        span.start,
+        span.end,
+        said=str(drawer.said_at or ""),
+        speaker=drawer.author,
+        source=drawer.source,
+    )
+    heaviest = dict(sorted(weights.items(), key=lambda each: -each[1][1])[:MOST_PHRASES])
+    return best.score / (_confidence(tx, seen, heaviest) or 1.0)
 
 
 def _fresh(tx: ReadTx, question: Question, where: DrawerFilter) -> list[Match]:

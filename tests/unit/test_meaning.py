@@ -125,6 +125,21 @@ def test_an_identifier_that_only_the_words_know_is_found(palace: Palace) -> None
     assert texts(palace.search("PAYMENT_KEY_7F3", limit=1)) == ["PAYMENT_KEY_7F3 is set in code"]
 
 
+@pytest.mark.parametrize("embedded", [True, False], ids=["all vectors", "its vector waits"])
+def test_the_text_that_holds_a_rare_identifier_comes_before_what_is_near_its_words(
+    palace: Palace, *, embedded: bool
+) -> None:
+    palace.add("ship boat sail")
+    palace.embed()
+    fill(palace, MOST_FRESH + 1, "code")
+    palace.add("revenue and money: SHIP_LOG_42A is due")
+    if embedded:
+        palace.embed()
+    assert texts(palace.search("SHIP_LOG_42A", limit=1)) == [
+        "revenue and money: SHIP_LOG_42A is due"
+    ]
+
+
 def test_what_is_far_and_shares_no_word_is_not_found(palace: Palace) -> None:
     palace.add("Profit fell")
     assert len(palace.search("cat")) == 0
