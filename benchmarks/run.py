@@ -13,6 +13,7 @@ NAMES = (
     "search",
     "thrash",
     "facts",
+    "hooks",
     "serving",
     "servers",
     "embedding",

@@ -5,6 +5,7 @@ Every function works inside a transaction that somebody else opened.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any
 
@@ -160,6 +161,21 @@ def _conflicts(tx: WriteTx, wanted: Fact) -> tuple[Fact, ...]:
     if found and cardinality is None:
         learn(tx, wanted.predicate, "many")
     return found
+
+
+def rivals(facts: Iterable[Fact]) -> tuple[Fact, ...]:
+    """Those believed facts of one subject, predicate and wing that hold together with another.
+
+    They differ in their objects: of the same three names no two hold at the same time.
+    """
+    found: dict[str, Fact] = {}
+    standing: list[Fact] = []
+    for fact in sorted(facts, key=_bounds):
+        start = _bounds(fact)[0]
+        standing = [other for other in standing if _bounds(other)[1] > start]
+        standing.append(fact)
+        found |= {other.id: other for other in standing if len(standing) > 1}
+    return tuple(found.values())
 
 
 def learn(tx: WriteTx, name: str, cardinality: Cardinality, *, overrule: bool = False) -> None:

@@ -15,7 +15,10 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-SETTINGS = ("palace", "wing", "agent", "session", "embedder", "embedder_model", "embedder_key")
+SETTINGS = (
+    *("palace", "wing", "agent", "session"),
+    *("embedder", "embedder_model", "embedder_key", "facts_key"),
+)
 """All there are; each has a variable, `PALATINE_` and its name in capitals."""
 USER_KEYS = ("palace", "agent", "embedder", "embedder_model")
 """What the user's `config.toml` may say."""
@@ -196,10 +199,36 @@ def _project() -> tuple[str, Mapping[str, str]]:
         path = os.path.join(folder, "palatine.toml")
         if os.path.isfile(path) and os.stat(path).st_uid in trusted:
             found = _parsed(path, _read(path))
+            found.pop("on", None)  # rules: never those of a file that came with a project
             _check(path, found, _PROJECT_KEYS)
             return path, found
         folder, below = os.path.dirname(folder), folder
     return "", {}
+
+
+def rules_file() -> str:
+    """The path of the user's own rules, beside the settings, whether there are any or not."""
+    return os.path.join(os.path.dirname(user_file()), "palatine.toml")
+
+
+def rules(path: str) -> list[dict[str, Any]]:
+    """The `[[on]]` tables of a file; none when there is no such file.
+
+    Raises:
+        InputError: it is broken, or somebody else than the user could have written it.
+    """
+    if not os.path.isfile(path):
+        return []
+    state = os.stat(path)
+    if hasattr(os, "getuid") and (state.st_uid not in (0, os.getuid()) or state.st_mode & 0o22):
+        raise InputError(
+            f"{path}: its commands are not run, for others can write it; make it yours alone"
+            " (chmod go-w)"
+        )
+    found = _parsed(path, _read(path)).get("on", [])
+    if not isinstance(found, list) or not all(isinstance(each, dict) for each in found):
+        raise InputError(f"{path}: rules are tables, as [[on]]")
+    return found
 
 
 def _read(path: str) -> bytes:

@@ -209,7 +209,9 @@ class Embedding:
             return fresh
         try:
             with self._store.write(Author(), timeout_seconds=0.0) as tx:
-                _put(tx, embedder, [(*key, vector) for key, vector in fresh.items()], palace_id)
+                put_vectors(
+                    tx, embedder, [(*key, vector) for key, vector in fresh.items()], palace_id
+                )
         except (StoreBusyError, StoreReadOnlyError, StoreFullError, ConflictError):
             return fresh
         return {}
@@ -256,7 +258,7 @@ class Embedding:
                 vectors = embedder.embed(passages)
                 found = [(p.chunk, p.seq, v) for p, v in zip(batch, vectors, strict=True)]
                 with self._store.write(Author()) as tx:
-                    stored += _put(tx, embedder, found, palace_id)
+                    stored += put_vectors(tx, embedder, found, palace_id)
                     left = tx.count_pending()
                 if progress is not None:
                     progress(stored, left)
@@ -322,7 +324,7 @@ class Background:
                 wait = 30 * _POLL_SECONDS
 
 
-def _put(
+def put_vectors(
     tx: WriteTx,
     embedder: Embedder,
     vectors: Sequence[tuple[int, int, Vector]],

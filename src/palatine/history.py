@@ -49,12 +49,14 @@ class History:
         with self._store.read() as tx:
             return tx.changes(where, limit=limit, after=min(after, tx.state().seq))
 
-    def log(self, where: ChangeFilter, *, limit: int) -> list[Logged]:
-        """The last entries of the change feed in words, the newest last."""
+    def log(self, where: ChangeFilter, *, limit: int, after: int | None = None) -> list[Logged]:
+        """The last entries of the change feed in words, or the first after a seq; newest last."""
         require_limit(limit, most=MOST_CHANGES)
         with self._store.read() as tx:
-            found = tx.changes(where, limit=limit, newest_first=True)
-            return [Logged(change, in_words(tx, change)) for change in reversed(found)]
+            found = tx.changes(where, limit=limit, after=after or 0, newest_first=after is None)
+            found = found[::-1] if after is None else found
+            pairs = [(change, _subject(tx, change)) for change in found]
+            return [Logged(change, _told(change, noun), noun) for change, noun in pairs]
 
     def undo(
         self,
@@ -157,20 +159,30 @@ def _kept(change: Change, noun: Noun | None) -> Kept:
 
 def in_words(tx: Lookups, change: Change) -> str:
     """What a change was about: a text, a fact as it was believed then, or a name."""
+    return _told(change, _subject(tx, change))
+
+
+def _subject(tx: Lookups, change: Change) -> Noun | Fact | None:
     kind, ref = change.kind, change.ref
     if kind is Kind.FACT:
         at = change.at.micros
         for moment in (at, at - 1):  # as it was from then on, else as it was until then
             if beliefs := tx.facts(FactFilter(id=ref, known_at=moment), limit=1):
-                return describe(beliefs[0])
-        return ""
+                return beliefs[0]
     if kind not in (Kind.DRAWER, Kind.LINK):
-        return ref
+        return None
     noun = _standing(tx, kind, ref)
     if noun is None:
         last = tx.changes(ChangeFilter(kind=kind, ref=ref), limit=1, newest_first=True)[0]
         noun = tx.before(last.seq)
-    return _noun_in_words(noun)
+    return noun
+
+
+def _told(change: Change, subject: Noun | Fact | None) -> str:
+    if isinstance(subject, Fact):
+        return describe(subject)
+    named = change.kind not in (Kind.FACT, Kind.DRAWER, Kind.LINK)
+    return change.ref if named else _noun_in_words(subject)
 
 
 def _noun_in_words(noun: Noun | None) -> str:
@@ -453,6 +465,8 @@ def _forget_drawer(tx: WriteTx, ref: str) -> tuple[int, list[str]] | None:
     else:
         seq = remove(tx, drawer, Op.FORGET)
     tx.forget_revisions(Kind.DRAWER, ref)
+    for reading in tx.readings(drawer=ref, limit=MOST_CHANGES):
+        tx.delete_reading(ref, reading.reader)
     return seq, secrets
 
 

@@ -14,18 +14,6 @@ from enum import StrEnum
 
 from palatine.errors import InputError
 
-__all__ = [
-    "Instant",
-    "Precision",
-    "Time",
-    "as_end",
-    "check_interval",
-    "now",
-    "parse_end",
-    "parse_period",
-    "parse_start",
-]
-
 
 class Precision(StrEnum):
     """How precisely a time was given."""

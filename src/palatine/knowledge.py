@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from math import isfinite
 from typing import Any, get_args
 
@@ -39,6 +39,19 @@ from palatine.types import (
 MAX_DEPTH = 10
 _LAST_VERSION = 2**31
 _UNSET: Any = object()
+
+
+@dataclass(frozen=True, slots=True)
+class Contradiction:
+    """Facts that hold at the same time, of one subject, with several objects of one predicate.
+
+    Attributes:
+        facts: each holds together with another one of them; by start of validity, undated first.
+        cardinality: `single`, or None: nobody has said whether there may be several.
+    """
+
+    facts: tuple[Fact, ...]
+    cardinality: Cardinality | None
 
 
 class Knowledge:
@@ -512,6 +525,34 @@ class Knowledge:
             ids = [] if a == b else paths.shortest(tx, where, a, b, max_depth)
             found = (tx.facts(FactFilter(id=ref), limit=1) for ref in ids)
             return [fact for facts in found for fact in facts]
+
+    def contradictions(
+        self, *, unsaid: bool = False, wing: str | None = None, limit: int = 100
+    ) -> list[Contradiction]:
+        """Where several objects of a *single* predicate hold at the same time, now or later.
+
+        Nothing is changed.
+
+        Args:
+            unsaid: also of predicates of which nobody has said whether they take one object.
+            wing: None: each wing for itself.
+            limit: subjects with their predicate, 1 to 10,000.
+        """
+        with self._store.read() as tx:
+            known = tx.predicates()
+            names = {name for name, cardinality in known.items() if cardinality == "single"}
+            if unsaid:
+                used = tx.fact_counts(wing=_clean_wing(wing), now=0).predicates
+                names |= used.keys() - known.keys()
+            groups = tx.contradictory(
+                sorted(names), wing=_clean_wing(wing), now=_now(tx), limit=_clean_limit(limit)
+            )
+            found = []
+            for of, subject, predicate in groups:
+                where = FactFilter(None, of, subject, predicate, during=(_now(tx), 2**63 - 1))
+                facts = beliefs.rivals(tx.facts(where, limit=beliefs.MOST))
+                found += [Contradiction(facts, known.get(predicate))] if facts else []
+            return found
 
     def stats(self, *, wing: str | None = None) -> FactCounts:
         """Counts of what is believed."""

@@ -6,7 +6,6 @@ import atexit
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from types import TracebackType
 from typing import TYPE_CHECKING, Any, BinaryIO, Self
 
 from palatine import config, doctor, embed, instants, markdown, transfer, wakeup
@@ -53,6 +52,9 @@ from palatine.types import (
 )
 
 if TYPE_CHECKING:
+    from palatine.imports.base import Brought
+    from palatine.ingest.facts import Extracted, Reader
+    from palatine.ingest.facts import Progress as ExtractProgress
     from palatine.ingest.mine import Mined, Options
     from palatine.ingest.mine import Progress as MineProgress
 
@@ -230,12 +232,7 @@ class Palace:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     def close(self) -> None:
@@ -432,7 +429,7 @@ class Palace:
         """What an agent should know at the start of a session, as Markdown.
 
         Identity and pinned texts, current facts, open questions, recent decisions, what others
-        did since the agent's own last change, and what was filed last.
+        did since the agent's own last change, and what was filed last. Secrets are masked.
 
         Args:
             wing: the wing that it is about, with what belongs to none: facts without a wing,
@@ -443,12 +440,15 @@ class Palace:
         Raises:
             InputError: the budget is out of range, or a name cannot be one.
         """
+        from palatine.ingest.redact import mask_line  # noqa: PLC0415 (what wakes up alone needs it)
+
         return wakeup.briefing(
             self._store,
             wing=self.wing if self.wing and wing is None else wing,
             shared=not self.wing,
             agent=agent or self._author.agent,
             budget=budget_tokens,
+            mask=mask_line,
             name=config.palace_name(self._store.place),
         )
 
@@ -540,19 +540,24 @@ class Palace:
             self._background.start()
         return found
 
-    def embed(self, *, progress: Progress | None = None) -> Embedded:
+    def embed(self, *, progress: Progress | None = None, wait: bool = True) -> Embedded:
         """Embeds every text that waits for it, so that search finds it by meaning, too.
 
         One process does so at a time; in the others this returns at once, with `alone` False.
 
         Args:
             progress: called after each batch with how many are stored and how many are left.
+            wait: False: a thread does it from now on, if this was opened with `background`.
 
         Raises:
             EmbedderError: the model failed; what was stored before stays.
             ConflictError: the palace's vectors are another embedder's, see `reembed`.
         """
-        return self._embedding.drain(bulk=True, progress=progress)
+        if wait:
+            return self._embedding.drain(bulk=True, progress=progress)
+        if self._background is not None and self._embedding.lent() is not None:
+            self._background.start()
+        return Embedded(0, self._embedding.pending(), False)
 
     def reembed(self, *, progress: Progress | None = None) -> Embedded:
         """Makes all vectors anew with this embedder; interrupted, the next call goes on.
@@ -584,10 +589,11 @@ class Palace:
         session: str | None = None,
         wing: str | None = None,
         limit: int = 50,
+        after: int | None = None,
     ) -> Sequence[Logged]:
-        """The last changes in words, the newest last."""
+        """The last changes in words, or the first ones after a seq; the newest last."""
         where = ChangeFilter(agent=agent, session=session, wing=wing)
-        return self._history.log(where, limit=limit)
+        return self._history.log(where, limit=limit, after=after)
 
     def status(self) -> Status:
         """What the palace holds and where it lives."""
@@ -715,6 +721,41 @@ class Palace:
             progress=progress,
         )
 
+    def import_other(
+        self,
+        product: str,
+        path: str | Path,
+        *,
+        dry_run: bool = False,
+        author: Author | None = None,
+        progress: Progress | None = None,
+    ) -> Brought:
+        """Adds what another product keeps and this palace does not. Again is nothing.
+
+        Args:
+            product: `mempalace`, `server-memory` or `basic-memory`.
+            path: its folder or its file, which stays as it is.
+            dry_run: only say what would come of it.
+            author: who imports; drawers keep their authors.
+            progress: called before each batch with how many records are merged and left.
+
+        Raises:
+            InputError: nothing of the product is there; nothing was written.
+            ScopeError: there is something of another wing than this one; nothing was written.
+        """
+        from palatine.imports import bring  # noqa: PLC0415 (sqlite3 and pickle, for this alone)
+
+        return bring(
+            self._store,
+            product,
+            Path(path).expanduser(),
+            author=author or self._author,
+            embedding=self._embedding,
+            wing=self.wing,
+            dry_run=dry_run,
+            progress=progress,
+        )
+
     def mine(
         self,
         path: str | Path,
@@ -735,12 +776,58 @@ class Palace:
         Raises:
             InputError: nothing is there, or the root's name belongs to another folder.
         """
+        from palatine.ingest import facts  # noqa: PLC0415 (only those who read need it)
         from palatine.ingest.mine import Miner, Options  # noqa: PLC0415 (the rules take 0.2 s)
 
         options = options or Options()
         options = replace(options, wing=options.wing or self.wing)
         miner = Miner(self._store, Path(path), options, author=author or self._author)
-        return miner.run(progress=progress)
+        done = miner.run(progress=progress)
+        if options.facts:
+            where = DrawerFilter(below=f"{done.root}/")
+        else:  # what was read before follows its text
+            where = DrawerFilter(read_by=facts.Rules.name)
+        done.facts = facts.extract(self._store, facts.Rules(), where, author=author or self._author)
+        return done
+
+    def extract(
+        self,
+        *,
+        reader: Reader | None = None,
+        wing: str | None = None,
+        room: str | None = None,
+        conversations: bool = False,
+        progress: ExtractProgress | None = None,
+        author: Author | None = None,
+    ) -> Extracted:
+        """Reads notes for facts, those that are new or changed since, and files what they state.
+
+        A fact that its note does not state any more is not believed any longer, unless another
+        note states it; `known_at` still shows it. Nothing is ended.
+
+        Args:
+            reader: what finds statements; None: plain rules, in English. Any other one sees the
+                texts.
+            wing: None: all wings; a fact belongs to the wing of its drawer.
+            room: None: all rooms.
+            conversations: also texts of conversations.
+            progress: called after each batch.
+            author: who files the facts; None: who opened the palace.
+
+        Raises:
+            PalatineError: the reader failed three times in a row; what was read before is filed,
+                and the next call goes on.
+        """
+        from palatine.ingest import facts  # noqa: PLC0415 (only those who read need it)
+
+        return facts.extract(
+            self._store,
+            reader or facts.Rules(),
+            DrawerFilter(wing=wing, room=room),
+            author=author or self._author,
+            conversations=conversations,
+            progress=progress,
+        )
 
     # Care
 

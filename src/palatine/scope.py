@@ -11,25 +11,21 @@ Each verb of the port is written out, so that a new one is closed until somebody
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 from dataclasses import replace
-from pathlib import Path
-from typing import TYPE_CHECKING, Generic, TypeVar
+from typing import Any, Concatenate, Generic, ParamSpec, TypeVar
 
 from palatine.errors import ScopeError
-from palatine.instants import Instant
 from palatine.store.base import Lookups, Noun, ReadTx, Store, WriteTx
 from palatine.text import clean_name
 from palatine.types import (
     Author,
-    BackedUp,
     Cardinality,
     Change,
     ChangeFilter,
     Chunk,
     Drawer,
     DrawerFilter,
-    Edge,
     Entity,
     Fact,
     FactCounts,
@@ -37,25 +33,49 @@ from palatine.types import (
     FormerId,
     Kind,
     Link,
-    Match,
     Op,
     PalaceState,
-    Pending,
-    Place,
-    Problem,
+    Reading,
     Source,
     Span,
 )
-
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
 
 _ALL = 2**40
 _WHOLE = ("database_bytes", "wal_bytes")
 
 Tx = TypeVar("Tx", bound=Lookups)
-Where = TypeVar("Where", DrawerFilter, FactFilter, ChangeFilter)
+T = TypeVar("T")
+P = ParamSpec("P")
+
+
+def _asked(verb: Callable[Concatenate[Any, P], T]) -> Callable[Concatenate[Any, P], T]:
+    """A verb that the whole palace answers, with every filter that it takes kept to the wing."""
+
+    def ask(self: Any, /, *given: P.args, **named: P.kwargs) -> T:
+        kept = [_within(self.wing, value) for value in given]
+        by_name = {name: _within(self.wing, value) for name, value in named.items()}
+        answer: T = getattr(self._whole, verb.__name__)(*kept, **by_name)
+        return answer
+
+    return ask
+
+
+def _within(wing: str, value: T) -> T:
+    """A filter kept to the wing; what is no filter as it is."""
+    if not isinstance(value, DrawerFilter | FactFilter | ChangeFilter):
+        return value
+    if value.wing not in (None, wing):
+        raise outside(wing, f"wing {value.wing!r}")
+    return replace(value, wing=wing)
+
+
+def _refused(verb: Callable[Concatenate[Any, P], T], what: str) -> Callable[Concatenate[Any, P], T]:
+    """A verb that a scope does not have: the error names `what`, with what the verb was given."""
+
+    def refuse(self: Any, /, *given: P.args, **_: P.kwargs) -> T:
+        raise outside(self.wing, what.format(*given))
+
+    return refuse
 
 
 def outside(wing: str, what: str) -> ScopeError:
@@ -72,25 +92,27 @@ class _Scoped(Generic[Tx]):
     Chunks go by numbers, and only those of the wing's are ever handed out.
     """
 
-    def __init__(self, tx: Tx, wing: str) -> None:
-        self._tx = tx
-        self._wing = wing
+    drawers = _asked(Lookups.drawers)
+    places = _asked(Lookups.places)
+    edges = _asked(Lookups.edges)
+    pending = _asked(Lookups.pending)
+    predicate = _asked(Lookups.predicate)
+    embedder = _asked(Lookups.embedder)
 
-    def _within(self, where: Where) -> Where:
-        if where.wing not in (None, self._wing):
-            raise outside(self._wing, f"wing {where.wing!r}")
-        return replace(where, wing=self._wing)
+    def __init__(self, tx: Tx, wing: str) -> None:
+        self._whole = tx
+        self.wing = wing
 
     def _ours(self, ids: Iterable[str]) -> set[str]:
         """Those of these drawers that are the wing's, or were when they were deleted."""
         asked = tuple(ids)
-        standing = self._tx.drawers(DrawerFilter(ids=asked), limit=len(asked), texts=False)
+        standing = self._whole.drawers(DrawerFilter(ids=asked), limit=len(asked), texts=False)
         wings = {drawer.id: drawer.wing for drawer in standing}
         for ref in set(asked) - wings.keys():
             had = ChangeFilter(kind=Kind.DRAWER, ref=ref)
-            for change in self._tx.changes(had, limit=1, newest_first=True):
+            for change in self._whole.changes(had, limit=1, newest_first=True):
                 wings[ref] = change.wing
-        return {ref for ref, wing in wings.items() if wing == self._wing}
+        return {ref for ref, wing in wings.items() if wing == self.wing}
 
     def _seen(self, facts: Sequence[Fact]) -> list[Fact]:
         """The facts, without the ids of drawers outside."""
@@ -103,144 +125,128 @@ class _Scoped(Generic[Tx]):
         pairs = [(link.source, link.target) for link in links]
         ours = self._ours({end.drawer for pair in pairs for end in pair} - {""})
         inside = (
-            [end.drawer in ours if end.drawer else end.wing == self._wing for end in pair]
+            [end.drawer in ours if end.drawer else end.wing == self.wing for end in pair]
             for pair in pairs
         )
         return [link for link, ends in zip(links, inside, strict=True) if all(ends)]
 
     def _root(self, name: str) -> str:
         """What the whole palace calls a root of this scope; nobody can give a name with a tab."""
-        return f"{self._wing}\t{name}"
+        return f"{self.wing}\t{name}"
 
     def state(self) -> PalaceState:
         """The palace, as of the wing's last change."""
-        last = self._tx.changes(ChangeFilter(wing=self._wing), limit=1, newest_first=True)
+        last = self._whole.changes(ChangeFilter(wing=self.wing), limit=1, newest_first=True)
         seq, at = (last[0].seq, last[0].at.micros) if last else (0, 0)
-        return replace(self._tx.state(), seq=seq, last_at=at)
+        return replace(self._whole.state(), seq=seq, last_at=at)
 
     def drawer(self, drawer_id: str) -> Drawer | None:
         """The drawer with this id or former id, if it is the wing's."""
-        found = self._tx.drawer(drawer_id)
-        return found if found is not None and found.wing == self._wing else None
-
-    def drawers(
-        self,
-        where: DrawerFilter,
-        *,
-        limit: int,
-        before: tuple[int, str] | None = None,
-        texts: bool = True,
-    ) -> list[Drawer]:
-        """The wing's drawers."""
-        return self._tx.drawers(self._within(where), limit=limit, before=before, texts=texts)
+        found = self._whole.drawer(drawer_id)
+        return found if found is not None and found.wing == self.wing else None
 
     def former_ids(self, *, after: str, limit: int) -> list[FormerId]:
         """Former ids of the wing's drawers."""
         found: list[FormerId] = []
-        while len(found) < limit and (page := self._tx.former_ids(after=after, limit=limit)):
+        while len(found) < limit and (page := self._whole.former_ids(after=after, limit=limit)):
             ours = self._ours(pair.drawer for pair in page)
             found += [pair for pair in page if pair.drawer in ours]
             after = page[-1].id
         return found[:limit]
 
-    def places(self, where: DrawerFilter) -> list[Place]:
-        """The wing's rooms."""
-        return self._tx.places(self._within(where))
-
     def facts(
         self, where: FactFilter, *, limit: int, after: tuple[int | None, str, int] | None = None
     ) -> list[Fact]:
         """The wing's beliefs."""
-        return self._seen(self._tx.facts(self._within(where), limit=limit, after=after))
+        return self._seen(self._whole.facts(_within(self.wing, where), limit=limit, after=after))
 
     def beliefs(self, *, after: tuple[str, int], limit: int) -> list[Fact]:
         """All of the wing's beliefs, also past ones."""
         found: list[Fact] = []
-        while len(found) < limit and (page := self._tx.beliefs(after=after, limit=limit)):
-            found += [fact for fact in page if fact.wing == self._wing]
+        while len(found) < limit and (page := self._whole.beliefs(after=after, limit=limit)):
+            found += [fact for fact in page if fact.wing == self.wing]
             after = page[-1].id, page[-1].version
         return self._seen(found[:limit])
 
-    def edges(self, where: FactFilter) -> list[Edge]:
-        """The wing's beliefs as steps."""
-        return self._tx.edges(self._within(where))
-
     def fact_counts(self, *, wing: str | None, now: int) -> FactCounts:
         """Counts of the wing's beliefs."""
-        return self._tx.fact_counts(wing=self._within(FactFilter(wing=wing)).wing, now=now)
+        return self._whole.fact_counts(wing=_within(self.wing, FactFilter(wing=wing)).wing, now=now)
 
     def entity(self, key: str) -> Entity | None:
         """The entity with this key or alias, if a fact of the wing names it or ever did."""
-        found = self._tx.entity(key)
+        found = self._whole.entity(key)
         if found is None:
             return None
-        named = FactFilter(wing=self._wing, entities=(found.key,), every_belief=True)
-        return found if self._tx.facts(named, limit=1) else None
+        named = FactFilter(wing=self.wing, entities=(found.key,), every_belief=True)
+        return found if self._whole.facts(named, limit=1) else None
 
     def entities(self, *, words: Sequence[str], limit: int) -> list[Entity]:
         """Entities that the wing's facts name."""
-        steps = self._tx.edges(FactFilter(wing=self._wing, every_belief=True))
+        steps = self._whole.edges(FactFilter(wing=self.wing, every_belief=True))
         named = {key for step in steps for key in (step.subject_key, step.object_key)}
-        found = self._tx.entities(words=words, limit=_ALL)
+        found = self._whole.entities(words=words, limit=_ALL)
         return [entity for entity in found if entity.key in named][:limit]
-
-    def predicate(self, name: str) -> Cardinality | None:
-        """How many objects the predicate takes at a time, in the whole palace."""
-        return self._tx.predicate(name)
 
     def predicates(self) -> dict[str, Cardinality]:
         """What is known of the predicates of the wing's facts."""
-        used = self._tx.fact_counts(wing=self._wing, now=0).predicates
-        return {name: known for name, known in self._tx.predicates().items() if name in used}
+        used = self._whole.fact_counts(wing=self.wing, now=0).predicates
+        return {name: known for name, known in self._whole.predicates().items() if name in used}
 
     def links(self, *, ref: str | None = None, limit: int) -> list[Link]:
         """The wing's links."""
-        return self._held(self._tx.links(ref=ref, limit=_ALL))[:limit]
+        return self._held(self._whole.links(ref=ref, limit=_ALL))[:limit]
 
     def changes(
         self, where: ChangeFilter, *, limit: int, after: int = 0, newest_first: bool = False
     ) -> list[Change]:
         """The wing's changes."""
         if where.kind is not Kind.PALACE:  # what happens to the palace happens to its wings
-            where = self._within(where)
-        return self._tx.changes(where, limit=limit, after=after, newest_first=newest_first)
+            where = _within(self.wing, where)
+        return self._whole.changes(where, limit=limit, after=after, newest_first=newest_first)
 
     def before(self, seq: int) -> Noun | None:
         """The row as it stood before this change, if it was the wing's then."""
-        noun = self._tx.before(seq)
+        noun = self._whole.before(seq)
         if isinstance(noun, Link):
             return noun if self._held([noun]) else None
-        return noun if isinstance(noun, Drawer) and noun.wing == self._wing else None
+        return noun if isinstance(noun, Drawer) and noun.wing == self.wing else None
 
     def roots(self) -> dict[str, str]:
         """The roots that were mined within this scope."""
-        found = self._tx.roots().items()
+        found = self._whole.roots().items()
         own = self._root("")
         return {name.removeprefix(own): at for name, at in found if name.startswith(own)}
 
     def sources(self, root: str) -> dict[str, Source]:
         """All files of a root that were mined within this scope, by path."""
-        found = self._tx.sources(self._root(root)).items()
+        found = self._whole.sources(self._root(root)).items()
         return {path: replace(source, root=root) for path, source in found}
 
     def source(self, root: str, path: str) -> Source | None:
         """One file that was mined within this scope."""
-        found = self._tx.source(self._root(root), path)
+        found = self._whole.source(self._root(root), path)
         return found and replace(found, root=root)
 
-    def embedder(self) -> tuple[str, int] | None:
-        """What made the palace's vectors."""
-        return self._tx.embedder()
+    def readings(
+        self, *, drawer: str | None = None, fact: str | None = None, limit: int
+    ) -> list[Reading]:
+        """What was read of the wing's drawers."""
+        found = self._whole.readings(drawer=drawer, fact=fact, limit=_ALL)
+        ours = self._ours({reading.drawer for reading in found})
+        return [reading for reading in found if reading.drawer in ours][:limit]
 
-    def pending(self, where: DrawerFilter, *, limit: int) -> list[Pending]:
-        """The wing's chunks that have no vector yet."""
-        return self._tx.pending(self._within(where), limit=limit)
+    def contradictory(
+        self, predicates: Sequence[str], *, wing: str | None, now: int, limit: int
+    ) -> list[tuple[str, str, str]]:
+        """Where several objects of one predicate hold at the same time in the wing."""
+        wing = _within(self.wing, FactFilter(wing=wing)).wing
+        return self._whole.contradictory(predicates, wing=wing, now=now, limit=limit)
 
     def count_pending(self) -> int:
         """How many of the wing's chunks have no vector yet."""
-        if not self._tx.count_pending():  # so it is mostly, and quicker to know
+        if not self._whole.count_pending():  # so it is mostly, and quicker to know
             return 0
-        return len(self._tx.pending(DrawerFilter(wing=self._wing), limit=_ALL))
+        return len(self._whole.pending(DrawerFilter(wing=self.wing), limit=_ALL))
 
 
 class _ScopedRead(_Scoped[ReadTx]):
@@ -250,47 +256,21 @@ class _ScopedRead(_Scoped[ReadTx]):
     palace: to count the wing's own texts would read all of them for each search.
     """
 
+    matching = _asked(ReadTx.matching)
+    nearest = _asked(ReadTx.nearest)
+    cosines = _asked(ReadTx.cosines)
+    words = _asked(ReadTx.words)
+    frequencies = _asked(ReadTx.frequencies)
+    neighbours = _asked(ReadTx.neighbours)
+
     @property
     def rows_read(self) -> int:
         """How many rows it has read so far."""
-        return self._tx.rows_read
-
-    def matching(
-        self,
-        phrases: Sequence[str],
-        where: DrawerFilter,
-        *,
-        limit: int,
-        beside: Sequence[str] = (),
-    ) -> list[Match]:
-        """The wing's best chunks by BM25."""
-        return self._tx.matching(phrases, self._within(where), limit=limit, beside=beside)
-
-    def nearest(
-        self, vector: NDArray[np.float32], where: DrawerFilter, *, limit: int
-    ) -> list[Match]:
-        """The wing's chunks nearest to the vector."""
-        return self._tx.nearest(vector, self._within(where), limit=limit)
-
-    def cosines(self, vector: NDArray[np.float32], chunks: Sequence[int]) -> dict[int, float]:
-        """The cosine of each of these chunks."""
-        return self._tx.cosines(vector, chunks)
-
-    def words(self, texts: Sequence[str]) -> list[list[str]]:
-        """The words of each text as the index keeps them."""
-        return self._tx.words(texts)
-
-    def frequencies(self, words: Sequence[str]) -> tuple[int, dict[str, int]]:
-        """How many chunks the palace has, and in how many each word stands."""
-        return self._tx.frequencies(words)
-
-    def neighbours(self, chunks: Sequence[int]) -> dict[int, tuple[int, ...]]:
-        """For each chunk the one before and the one after it, which are of the same wing."""
-        return self._tx.neighbours(chunks)
+        return self._whole.rows_read
 
     def spans(self, chunks: Sequence[int]) -> list[Span]:
         """Where those of these chunks stand that are the wing's."""
-        found = self._tx.spans(chunks)
+        found = self._whole.spans(chunks)
         ours = self._ours({span.drawer for span in found})
         return [span for span in found if span.drawer in ours]
 
@@ -298,31 +278,34 @@ class _ScopedRead(_Scoped[ReadTx]):
 class _ScopedWrite(_Scoped[WriteTx]):
     """The one writer's transaction, for one wing."""
 
+    state = _asked(WriteTx.state)  # the whole palace's: changes are numbered on from there
+    put_vectors = _asked(WriteTx.put_vectors)
+    delete_entity = _refused(WriteTx.delete_entity, "entity {}")
+    put_alias = _refused(WriteTx.put_alias, "alias {!r}")
+    delete_alias = _refused(WriteTx.delete_alias, "alias {}")
+    empty_trash = _refused(WriteTx.empty_trash, "the trash of all wings")
+
     def __init__(self, tx: WriteTx, wing: str) -> None:
         super().__init__(tx, wing)
         self.recorded_at = tx.recorded_at
 
     def _require(self, inside: object, what: str) -> None:
         if not inside:
-            raise outside(self._wing, what)
+            raise outside(self.wing, what)
 
     def _believed(self, fact_id: str) -> list[Fact]:
-        held = self._tx.facts(FactFilter(id=fact_id, every_belief=True), limit=_ALL)
-        self._require(all(fact.wing == self._wing for fact in held), f"fact {fact_id}")
+        held = self._whole.facts(FactFilter(id=fact_id, every_belief=True), limit=_ALL)
+        self._require(all(fact.wing == self.wing for fact in held), f"fact {fact_id}")
         return held
-
-    def state(self) -> PalaceState:
-        """The whole palace's state: changes are numbered on from there."""
-        return self._tx.state()
 
     def entity(self, key: str) -> Entity | None:
         """The entity with this key or alias; of one that is not named here yet only its name."""
-        known = self._tx.entity(key)
+        known = self._whole.entity(key)
         return super().entity(key) or (known and Entity(known.key, known.name))
 
     def links(self, *, ref: str | None = None, limit: int) -> list[Link]:
         """The wing's links; refuses where one leads out from this drawer, and would go with it."""
-        every = self._tx.links(ref=ref, limit=_ALL)
+        every = self._whole.links(ref=ref, limit=_ALL)
         held = self._held(every)
         leads_out = len(held) < len(every) and ref is not None and self._ours([ref])
         self._require(not leads_out, f"what drawer {ref} is linked with")
@@ -331,107 +314,97 @@ class _ScopedWrite(_Scoped[WriteTx]):
     def record(self, kind: Kind, ref: str, op: Op, *, wing: str, before: Noun | None) -> int:
         """Appends to the wing's change feed; of names only what is learnt of a new predicate."""
         learnt = kind is Kind.PREDICATE and op is Op.ADD
-        self._require(learnt or wing == self._wing, f"{kind} {ref}")
-        return self._tx.record(kind, ref, op, wing=wing, before=before)
+        self._require(learnt or wing == self.wing, f"{kind} {ref}")
+        return self._whole.record(kind, ref, op, wing=wing, before=before)
 
     def put_drawer(self, drawer: Drawer, chunks: Sequence[Chunk]) -> None:
         """Inserts or replaces a drawer of the wing."""
-        held = self._tx.drawer(drawer.id) or drawer
-        self._require(held.wing == drawer.wing == self._wing, f"drawer {drawer.id}")
-        self._tx.put_drawer(drawer, chunks)
+        held = self._whole.drawer(drawer.id) or drawer
+        self._require(held.wing == drawer.wing == self.wing, f"drawer {drawer.id}")
+        self._whole.put_drawer(drawer, chunks)
 
     def delete_drawer(self, drawer_id: str) -> None:
         """Removes a drawer of the wing."""
         self._require(self.drawer(drawer_id), f"drawer {drawer_id}")
-        self._tx.delete_drawer(drawer_id)
+        self._whole.delete_drawer(drawer_id)
 
     def put_former_id(self, former: str, drawer_id: str) -> None:
         """Makes an id that leads nowhere else lead to a drawer of the wing."""
-        held = self._tx.drawer(former)
-        ours = self.drawer(drawer_id) and (held is None or held.wing == self._wing)
+        held = self._whole.drawer(former)
+        ours = self.drawer(drawer_id) and (held is None or held.wing == self.wing)
         self._require(ours, f"former id {former}")
-        self._tx.put_former_id(former, drawer_id)
+        self._whole.put_former_id(former, drawer_id)
 
     def put_fact(self, fact: Fact) -> None:
         """Inserts a belief of the wing; a drawer outside that an earlier one named stays named."""
         held = self._believed(fact.id)
-        self._require(fact.wing == self._wing, f"wing {fact.wing!r}")
+        self._require(fact.wing == self.wing, f"wing {fact.wing!r}")
         named = next((belief.drawer for belief in held if belief.drawer), "")
-        self._tx.put_fact(replace(fact, drawer=fact.drawer or named))
+        self._whole.put_fact(replace(fact, drawer=fact.drawer or named))
 
     def end_fact(self, fact_id: str, version: int) -> None:
         """Stops believing a belief of the wing."""
         self._believed(fact_id)
-        self._tx.end_fact(fact_id, version)
+        self._whole.end_fact(fact_id, version)
 
     def erase_fact(self, fact_id: str) -> None:
         """Removes all beliefs about a fact of the wing."""
         self._believed(fact_id)
-        self._tx.erase_fact(fact_id)
+        self._whole.erase_fact(fact_id)
 
     def put_entity(self, entity: Entity) -> None:
         """Makes a name known that is not; what it is can be said in the whole palace only."""
         self._require(not (entity.type or entity.properties), f"what {entity.name!r} is")
-        if self._tx.entity(entity.key) is None:
-            self._tx.put_entity(entity)
-
-    def delete_entity(self, key: str) -> None:
-        """Refuses."""
-        raise outside(self._wing, f"entity {key}")
-
-    def put_alias(self, name: str, alias_key: str, entity_key: str) -> None:
-        """Refuses."""
-        raise outside(self._wing, f"alias {name!r}")
-
-    def delete_alias(self, alias_key: str) -> None:
-        """Refuses."""
-        raise outside(self._wing, f"alias {alias_key}")
+        if self._whole.entity(entity.key) is None:
+            self._whole.put_entity(entity)
 
     def put_predicate(self, name: str, cardinality: Cardinality | None) -> None:
         """Says how many objects a predicate takes of which nobody has said it."""
-        self._require(self._tx.predicate(name) in (None, cardinality), f"predicate {name}")
-        self._tx.put_predicate(name, cardinality)
+        self._require(self._whole.predicate(name) in (None, cardinality), f"predicate {name}")
+        self._whole.put_predicate(name, cardinality)
 
     def put_link(self, link: Link) -> None:
         """Inserts a link of the wing."""
         self._require(self._held([link]), f"link {link.id}")
-        self._tx.put_link(link)
+        self._whole.put_link(link)
 
     def delete_link(self, link_id: str) -> None:
         """Removes a link of the wing."""
-        self._require(self._held(self._tx.links(ref=link_id, limit=1)), f"link {link_id}")
-        self._tx.delete_link(link_id)
+        self._require(self._held(self._whole.links(ref=link_id, limit=1)), f"link {link_id}")
+        self._whole.delete_link(link_id)
 
     def put_root(self, name: str, folder: str) -> None:
         """Says where the files of a root lie now."""
-        self._tx.put_root(self._root(name), folder)
+        self._whole.put_root(self._root(name), folder)
 
     def put_source(self, source: Source) -> None:
         """Keeps what was read of a file."""
-        self._tx.put_source(replace(source, root=self._root(source.root)))
+        self._whole.put_source(replace(source, root=self._root(source.root)))
 
     def delete_source(self, root: str, path: str) -> None:
         """Forgets that a file was read."""
-        self._tx.delete_source(self._root(root), path)
+        self._whole.delete_source(self._root(root), path)
+
+    def put_reading(self, reading: Reading) -> None:
+        """Keeps what was read of a drawer of the wing."""
+        self._require(self._ours([reading.drawer]), f"drawer {reading.drawer}")
+        self._whole.put_reading(reading)
+
+    def delete_reading(self, drawer: str, reader: str) -> None:
+        """Forgets that a drawer of the wing was read."""
+        self._require(self._ours([drawer]), f"drawer {drawer}")
+        self._whole.delete_reading(drawer, reader)
 
     def forget_revisions(self, kind: Kind, ref: str) -> int:
         """Removes what stood before any change of an object that was never outside."""
-        had = self._tx.changes(ChangeFilter(kind=kind, ref=ref), limit=_ALL)
-        self._require(all(change.wing == self._wing for change in had), f"{kind} {ref}")
-        return self._tx.forget_revisions(kind, ref)
-
-    def empty_trash(self, before: Instant) -> int:
-        """Refuses."""
-        raise outside(self._wing, "the trash of all wings")
+        had = self._whole.changes(ChangeFilter(kind=kind, ref=ref), limit=_ALL)
+        self._require(all(change.wing == self.wing for change in had), f"{kind} {ref}")
+        return self._whole.forget_revisions(kind, ref)
 
     def set_embedder(self, name: str, dimension: int) -> None:
         """Records the embedder of a palace that has none."""
-        self._require(self._tx.embedder() is None, "another embedder")
-        self._tx.set_embedder(name, dimension)
-
-    def put_vectors(self, vectors: Sequence[tuple[int, int, NDArray[np.float32]]]) -> int:
-        """Stores vectors."""
-        return self._tx.put_vectors(vectors)
+        self._require(self._whole.embedder() is None, "another embedder")
+        self._whole.set_embedder(name, dimension)
 
 
 class ScopedStore:
@@ -442,56 +415,33 @@ class ScopedStore:
         wing: the only one that is seen.
     """
 
+    embedding = _asked(Store.embedding)
+    scrub = _asked(Store.scrub)
+    reopen = _asked(Store.reopen)
+    close = _asked(Store.close)
+    shutdown = _asked(Store.shutdown)
+    check = _refused(Store.check, "the check of all rows")
+    rebuild = _refused(Store.rebuild, "the repair of all indexes")
+    backup = _refused(Store.backup, "the backup of all rows")
+
     def __init__(self, store: Store, wing: str) -> None:
         """Takes the store of all wings; raises InputError for what no wing can be called."""
-        self._store = store
+        self._whole = store
         self.place = store.place
         self.wing = clean_name(wing, "the wing")
 
     @contextmanager
     def read(self) -> Iterator[ReadTx]:
         """One snapshot of the wing."""
-        with self._store.read() as tx:
+        with self._whole.read() as tx:
             yield _ScopedRead(tx, self.wing)
 
     @contextmanager
     def write(self, author: Author, *, timeout_seconds: float | None = None) -> Iterator[WriteTx]:
         """The right to write in the wing."""
-        with self._store.write(author, timeout_seconds=timeout_seconds) as tx:
+        with self._whole.write(author, timeout_seconds=timeout_seconds) as tx:
             yield _ScopedWrite(tx, self.wing)
-
-    def embedding(self) -> AbstractContextManager[bool]:
-        """The right to embed."""
-        return self._store.embedding()
-
-    def check(self) -> list[Problem]:
-        """Refuses: it reads, and names, what is outside."""
-        raise outside(self.wing, "the check of all rows")
-
-    def rebuild(self, chunks_of: Callable[[Drawer], Sequence[Chunk]]) -> int:
-        """Refuses."""
-        raise outside(self.wing, "the repair of all indexes")
-
-    def backup(self, target: Path | None, *, keep: int) -> BackedUp:
-        """Refuses."""
-        raise outside(self.wing, "the backup of all rows")
-
-    def scrub(self, needles: Sequence[bytes]) -> list[str]:
-        """Makes removed rows unrecoverable."""
-        return self._store.scrub(needles)
 
     def details(self) -> Mapping[str, object]:
         """Facts about the store, without the sizes of what holds all wings."""
-        return {k: value for k, value in self._store.details().items() if k not in _WHOLE}
-
-    def reopen(self) -> None:
-        """Closes everything, forgets everything derived, and accepts what lies there now."""
-        self._store.reopen()
-
-    def close(self) -> None:
-        """Closes the store of all wings."""
-        self._store.close()
-
-    def shutdown(self) -> None:
-        """Closes it within 100 ms."""
-        self._store.shutdown()
+        return {k: value for k, value in self._whole.details().items() if k not in _WHOLE}

@@ -17,26 +17,6 @@ from unicodedata import normalize
 
 from palatine.errors import InputError
 
-__all__ = [
-    "STOP_WORDS",
-    "chunks",
-    "clean_label",
-    "clean_name",
-    "decode",
-    "digest",
-    "encode",
-    "fold",
-    "fold_predicate",
-    "indexed",
-    "indexed_text",
-    "near_names",
-    "passage",
-    "phrases",
-    "plain",
-    "safe_label",
-    "searchable",
-]
-
 _STOP_WORDS = (
     "a about above after again against all also am an and any are as at be because been before"
     " being below between both but by can could did do does doing down during each few for from"

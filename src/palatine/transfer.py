@@ -140,6 +140,32 @@ def _as_json(value: object) -> object:
     return dict(value) if isinstance(value, Mapping) else value
 
 
+def line_of(noun: Exported) -> tuple[str, bytes]:
+    """A noun from elsewhere as a line of an export, and what that is called.
+
+    Raises:
+        InputError: it is nothing that a palace keeps; says why.
+    """
+    name = _NAMES[type(noun)]
+    line = json.dumps({"line": name, **_members(noun)}).encode("ascii") + b"\n"
+    try:
+        _parsed(line, 0)
+    except InputError as error:
+        reason = str(error).removeprefix("line 0 cannot be used: ")
+        raise InputError(reason.removesuffix("; nothing was imported")) from None
+    return name, line
+
+
+def write_lines(target: BinaryIO, origin: str, lines: Iterable[tuple[str, bytes]]) -> None:
+    """Makes lines from elsewhere, in the order of an export, one for `import_from`."""
+    counts = dict.fromkeys(_NAMES.values(), 0)
+    _put_line(target, {"palatine": "export", "format": FORMAT, "palace": origin})
+    for name, line in lines:
+        counts[name] += 1
+        target.write(line)
+    _put_line(target, {"line": "end", "counts": counts})
+
+
 # Reading
 
 
@@ -642,8 +668,9 @@ def _merge_fact(tx: Lookups, door: WriteTx | None, beliefs: list[Fact]) -> Outco
         held.sort(key=lambda belief: belief.version)
         return "known" if list(map(_unnamed, held)) == list(map(_unnamed, new)) else "differs"
     last = new[-1]
-    if last.ended_at is None and overlapping(tx, last):
-        return "known"
+    if last.ended_at is None and (twin := overlapping(tx, last)):
+        same = (twin.valid_from, twin.valid_to) == (last.valid_from, last.valid_to)
+        return "known" if same else "differs"
     if door is not None:
         for belief in new:
             names = ((belief.subject_key, belief.subject), (belief.object_key, belief.object))

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Generic, Literal, TypeVar, overload
 
-from palatine.instants import Instant, Time
+from palatine.instants import Instant, Time, now
 from palatine.text import clean_label
 
 KINDS = ("note", "decision", "question", "identity", "diary")
@@ -139,8 +139,11 @@ class DrawerFilter:
     """Which drawers; a field left at None does not restrict. Time bounds are half-open.
 
     Attributes:
+        below: only those whose source begins so.
         ids: only these; unknown ones are no error.
         digest: only those with exactly this text.
+        unread_by: only those whose text this reader has not read.
+        read_by: only those that this reader has read, whatever their text was then.
     """
 
     wing: str | None = None
@@ -157,6 +160,9 @@ class DrawerFilter:
     filed_before: Instant | None = None
     ids: tuple[str, ...] | None = None
     digest: bytes | None = field(default=None, repr=False)
+    below: str | None = None
+    unread_by: str | None = None
+    read_by: str | None = None
 
     def __post_init__(self) -> None:
         """Asks for names as they are kept."""
@@ -221,6 +227,12 @@ class Fact:
         return (self.valid_from is None or self.valid_from.micros < end) and (
             self.valid_to is None or self.valid_to.micros > start
         )
+
+    @property
+    def current(self) -> bool:
+        """Whether it is believed and true now, even where the clock has stepped back since."""
+        moment = max(now().micros, self.recorded_at.micros)
+        return self.ended_at is None and self.true_during(moment, moment + 1)
 
     def __str__(self) -> str:
         return f"{self.subject} {self.predicate} {self.object}"
@@ -337,6 +349,23 @@ class Source:
 
 
 @dataclass(frozen=True, slots=True)
+class Reading:
+    """What a reader of facts found in a drawer, so that it is not read again.
+
+    Attributes:
+        drawer: its id; it may be gone meanwhile.
+        reader: who read it: a set of rules, or a model.
+        digest: of the text that was read.
+        facts: the ids of the facts that it states, by a digest of each statement.
+    """
+
+    drawer: str
+    reader: str
+    digest: bytes = field(repr=False)
+    facts: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
 class FormerId:
     """An id from elsewhere, and the drawer to which it leads."""
 
@@ -403,10 +432,12 @@ class Logged:
     Attributes:
         words: the text, the fact as it was believed then, the link's ends, or the name; of a
             text its last wording; empty when it is forgotten.
+        subject: that drawer, link or fact itself; None for a name, and when it is forgotten.
     """
 
     change: Change
     words: str
+    subject: object = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ in one snapshot, a bounded number of rows, and no model is needed.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import zip_longest
 
@@ -68,7 +68,14 @@ _Section = tuple[str, float, list[str]]
 
 
 def briefing(
-    store: Store, *, wing: str | None, shared: bool, agent: str, budget: int, name: str = ""
+    store: Store,
+    *,
+    wing: str | None,
+    shared: bool,
+    agent: str,
+    budget: int,
+    mask: Callable[[str], str],
+    name: str = "",
 ) -> Briefing:
     """Reads and writes the briefing.
 
@@ -79,6 +86,7 @@ def briefing(
             the pinned texts in `personal`.
         agent: who is told.
         budget: the most tokens, by `tokens_of`.
+        mask: takes secrets out of a line.
         name: what the user calls the palace.
 
     Raises:
@@ -94,7 +102,7 @@ def briefing(
     with store.read() as tx:
         state = tx.state()
         reading = _Reading(tx, wing, agent, shared=shared, max_chars=min(budget, _TEXT_CHARS))
-        sections = list(reading.sections())
+        sections = [(head, share, [*map(mask, told)]) for head, share, told in reading.sections()]
         rows_read = tx.rows_read
     called = f"{_clip(name, _NAME_CHARS)} " if name else ""
     about = f", wing {_clip(wing, _NAME_CHARS)}" if wing else ""

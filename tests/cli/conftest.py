@@ -37,8 +37,8 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     home = tmp_path / "home"
     project = home / "code" / "teashop"
     (project / ".git").mkdir(parents=True)
-    folders = ("XDG_CONFIG_HOME", "XDG_STATE_HOME", "XDG_DATA_HOME")
-    for name in ("PALATINE_SESSION", "CLAUDE_CODE_SESSION_ID", *folders):
+    folders = ("XDG_CONFIG_HOME", "XDG_STATE_HOME", "XDG_DATA_HOME", "CODEX_HOME")
+    for name in ("PALATINE_SESSION", "CLAUDE_CODE_SESSION_ID", "CLAUDE_CONFIG_DIR", *folders):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("HOME", str(home))
     monkeypatch.setenv("PALATINE_PALACE", str(tmp_path / "palace"))

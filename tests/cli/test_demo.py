@@ -110,7 +110,7 @@ def test_a_write_that_is_not_there_is_lost(
         agent = Agent("shipping", crew.server("shipping"))
         agent.server.start()
         for write in list(demo_story.writes("shipping", 4)):
-            agent.write(write)
+            agent.do(write)
         with Palace.open(folder, create=False) as palace:
             palace.forget(agent.ledger[0].ref)
             palace.knowledge.delete(agent.ledger[1].ref)
@@ -127,10 +127,10 @@ def test_an_error_of_a_server_breaks_the_promise(
     with Crew(str(tmp_path / "palace")) as crew:
         agent = Agent("shipping", crew.server("shipping"))
         agent.server.start()
-        refused = demo_story.Write("kg_add", {"subject": "", "predicate": "p", "object": "o"})
-        assert agent.write(refused) == {}
+        agent.do(demo_story.Call("kg_add", {"subject": "", "predicate": "p", "object": "o"}))
         agent.server.kill()
-        assert agent.write(next(demo_story.writes("shipping", 1))) == {}
+        agent.do(next(demo_story.writes("shipping", 1)))
+        assert agent.ledger == []
         demo._count(crew, [agent], verdict)
     assert len(verdict.errors) == 2
     assert not verdict.held

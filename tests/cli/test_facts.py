@@ -1,3 +1,6 @@
+import shlex
+from pathlib import Path
+
 import pytest
 
 
@@ -147,3 +150,44 @@ def test_a_picture_replaces_nothing_but_a_picture(run, project) -> None:
 def test_a_tree_that_cannot_be_drawn_is_refused(run, words) -> None:
     run("kg", "add", "Max", "works_at", "Acme")
     assert run("kg", "show", "Max", *words, code=2).out == ""
+
+
+def test_notes_are_read_for_facts_by_a_command_and_by_mining(run, project: Path) -> None:
+    run("add", "Max works at Acme (since 2024-03)", "--source", "a.md")
+    done = run("kg", "extract", "--json").json
+    assert (done["read"], done["added"], done["withdrawn"], done["problems"]) == (1, 1, 0, [])
+    assert "0 notes read" in run("kg", "extract").out
+    (project / "notes.md").write_text("- Max works at Globex, since 2025\n")
+    assert run("mine", ".", "--no-embed", "--json").json["mined"][0]["facts"]["read"] == 0
+    assert "1 facts added" in run("mine", ".", "--no-embed", "--facts").out
+    shown = run("kg", "show", "Max").rows
+    assert {row[3] for row in shown} == {"Acme", "Globex"}
+
+
+def test_contradictions_come_with_the_command_that_ends_each(run) -> None:
+    run("kg", "add", "Max Power", "works_at", "Acme", "--source", "a.md")
+    run("kg", "add", "--wing", "shop", "--", "Max Power", "works_at", "-x")
+    run("kg", "add", "--wing", "shop", "--", "Max Power", "works_at", "-y")
+    assert "--unsaid" in run("kg", "conflicts").err
+    run("kg", "predicate", "works at", "single")
+    assert run("kg", "predicate", "works at", "single", "--json").json["predicates"] == {
+        "works_at": "single"
+    }
+    rows = run("kg", "conflicts").rows
+    assert {row[1] for row in rows} == {"Max Power works_at -x", "Max Power works_at -y"}
+    (found,) = run("kg", "conflicts", "--json").json["contradictions"]
+    assert found["single"]
+    for command in (rows[0][-1], found["facts"][0]["end"]):
+        program, *words = shlex.split(command)
+        assert program == "palatine"
+    run(*words)
+    assert run("kg", "conflicts", "--unsaid").rows == []
+
+
+@pytest.mark.parametrize(
+    "words",
+    [("--endpoint", "http://127.0.0.1:1"), ("--model", "m"), ("--endpoint", "x", "--model", "m")],
+)
+def test_an_endpoint_that_is_not_named_whole_is_sent_nothing(run, words: tuple[str, ...]) -> None:
+    run("add", "Max works at Acme")
+    run("kg", "extract", *words, code=2)

@@ -1,4 +1,5 @@
 import json
+import shlex
 import tomllib
 from collections.abc import Callable
 from pathlib import Path
@@ -7,7 +8,7 @@ from typing import Any
 import pytest
 
 from palatine.cli import clients
-from palatine.cli.clients import CLIENTS, Config
+from palatine.cli.clients import CLIENTS, HOOKED, HOOKS, Config
 from palatine.errors import ConflictError
 from tests.cli.conftest import Run
 
@@ -141,3 +142,96 @@ def test_a_server_that_does_not_start_is_said_to(
         "palatine.cli.install.server_command", lambda *_, **__: ["/bin/false", "mcp"]
     )
     assert "self-check" in run("install", "codex", code=4).err
+
+
+def hooks(name: str) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(HOOKED[name].path.read_text())["hooks"]
+    return found
+
+
+@pytest.mark.parametrize("name", HOOKED)
+def test_hooks_are_written_beside_those_that_are_there_and_taken_out_again(
+    run: Runs, name: str, tmp_path: Path
+) -> None:
+    path = HOOKED[name].path
+    path.parent.mkdir(parents=True)
+    mine = {"matcher": "", "hooks": [{"type": "command", "command": "say done", "timeout": 1}]}
+    before = json.dumps({"model": "x", "hooks": {"Stop": [mine], "PreToolUse": [mine]}}, indent=2)
+    path.write_text(before + "\n")
+    place = tmp_path / "a palace"
+    told = run("install", name, "--hooks", "--palace", str(place))
+    assert "filed a conversation there, once" in told.out
+    assert ("/hooks" in told.out) == (name == "codex")
+    found = hooks(name)
+    assert set(found) == {*HOOKS, "PreToolUse"}
+    assert found["Stop"][0] == found["PreToolUse"][0] == mine
+    for event, seconds in HOOKS.items():
+        (hook,) = found[event][-1]["hooks"]
+        program, *words = shlex.split(hook["command"])
+        assert Path(program).is_absolute()
+        assert words == ["hook", event, "--palace", str(place)]
+        assert hook["timeout"] == seconds
+    assert json.loads(path.read_text())["model"] == "x"
+    assert path.with_name(path.name + KEPT).read_text() == before + "\n"
+    assert not place.exists()
+    again = run("install", name, "--hooks", "--palace", str(place))
+    assert "needs no change" in again.err
+    run("install", name, "--hooks", "--remove")
+    assert path.read_text() == before + "\n"
+    assert "no hook of Palatine" in run("install", name, "--hooks", "--remove", code=1).err
+
+
+def test_hooks_are_replaced_where_they_stand_and_leave_no_empty_table(run: Runs) -> None:
+    path = HOOKED["claude-code"].path
+    path.parent.mkdir(parents=True)
+    old = {"type": "command", "command": "'/old venv/bin/palatine' hook Stop", "async": True}
+    other = {"type": "command", "command": "say done"}
+    path.write_text(json.dumps({"hooks": {"Stop": [{"hooks": [other, old, other, old]}]}}))
+    run("install", "claude-code", "--hooks")
+    (group,) = hooks("claude-code")["Stop"]
+    first, ours, last = group["hooks"]
+    assert first == last == other
+    assert ours["async"]
+    assert "old venv" not in ours["command"]
+    run("install", "claude-code", "--hooks", "--remove")
+    assert hooks("claude-code") == {"Stop": [{"hooks": [other, other]}]}
+    path.write_text("{}")
+    run("install", "claude-code", "--hooks")
+    run("install", "claude-code", "--hooks", "--remove")
+    assert json.loads(path.read_text()) == {}
+
+
+def test_a_dry_run_of_hooks_writes_nothing_and_the_list_knows_them(run: Runs) -> None:
+    assert "+" in run("install", "codex", "--hooks", "--dry-run").err
+    assert not HOOKED["codex"].path.exists()
+    run("install", "codex", "--hooks")
+    listed = {row["client"]: row["hooks"] for row in run("install", "--list", "--json").json}
+    assert listed == {name: "hooks" if name == "codex" else "" for name in CLIENTS}
+    assert run("palaces", "--json").json == []
+
+
+@pytest.mark.parametrize("found", ['{"Stop": 5}', '{"Stop": [{"matcher": ""}]}', '{"Stop": [[]]}'])
+def test_hooks_that_are_no_hooks_are_left_alone(run: Runs, found: str) -> None:
+    path = HOOKED["claude-code"].path
+    path.parent.mkdir(parents=True)
+    path.write_text(f'{{"hooks": {found}}}')
+    assert "nothing was written" in run("install", "claude-code", "--hooks", code=2).err
+    assert path.read_text() == f'{{"hooks": {found}}}'
+
+
+def test_hooks_are_for_clients_that_have_them(run: Runs) -> None:
+    assert "claude-code and codex" in run("install", "zed", "--hooks", code=2).err
+    assert "stands alone" in run("install", "codex", "--hooks", "--replace-mempalace", code=2).err
+
+
+def test_a_client_whose_files_lie_elsewhere_is_found_there(
+    run: Runs, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("CODEX_HOME", str(tmp_path / "codex"))
+    run("install", "codex", "--hooks")
+    assert (tmp_path / "codex" / "hooks.json").exists()
+
+
+def test_a_hook_that_does_nothing_is_said_to(run: Runs, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("palatine.cli.install.hook_command", lambda *_: ["true"])
+    assert "self-check" in run("install", "codex", "--hooks", code=4).err

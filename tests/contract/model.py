@@ -45,6 +45,7 @@ from palatine.types import (
     Pending,
     Place,
     Problem,
+    Reading,
     Source,
     Span,
 )
@@ -84,6 +85,7 @@ class Rows:
     vectors: dict[int, NDArray[np.float32]] = field(default_factory=dict)
     roots: dict[str, str] = field(default_factory=dict)
     sources: dict[tuple[str, str], Source] = field(default_factory=dict)
+    readings: dict[tuple[str, str], Reading] = field(default_factory=dict)
 
     def copy(self) -> Rows:
         """Rows that can be changed without changing these; the nouns in them never change."""
@@ -104,10 +106,11 @@ class Rows:
             dict(self.vectors),
             dict(self.roots),
             dict(self.sources),
+            dict(self.readings),
         )
 
 
-SCHEMA = 4
+SCHEMA = 5
 """What the schema of the store under test is; a migration raises it here, too."""
 
 
@@ -135,11 +138,48 @@ class ModelLookups:
         before: tuple[int, str] | None = None,
         texts: bool = True,
     ) -> list[Drawer]:
-        found = [drawer for drawer in self.rows.drawers.values() if drawer_matches(drawer, where)]
+        found = [
+            drawer
+            for drawer in self.rows.drawers.values()
+            if drawer_matches(drawer, where)
+            and (drawer.id, drawer.digest) not in self._read_by(where.unread_by)
+            and where.read_by in (None, *(r for d, r in self.rows.readings if d == drawer.id))
+        ]
         found.sort(key=_filing, reverse=True)
         if before is not None:
             found = [drawer for drawer in found if _filing(drawer) < before]
         return [drawer if texts else replace(drawer, text="") for drawer in found[:limit]]
+
+    def _read_by(self, reader: str | None) -> set[tuple[str, bytes]]:
+        return {(r.drawer, r.digest) for r in self.rows.readings.values() if r.reader == reader}
+
+    def readings(
+        self, *, drawer: str | None = None, fact: str | None = None, limit: int
+    ) -> list[Reading]:
+        found = [
+            reading
+            for _, reading in sorted(self.rows.readings.items())
+            if (drawer is not None and reading.drawer == drawer)
+            or (drawer is None and fact is not None and fact in reading.facts.values())
+            or (drawer is fact is None and reading.drawer not in self.rows.drawers)
+        ]
+        return found[:limit]
+
+    def contradictory(
+        self, predicates: Sequence[str], *, wing: str | None, now: int, limit: int
+    ) -> list[tuple[str, str, str]]:
+        found = set()
+        where = FactFilter(wing=wing, during=(now, _FOREVER))
+        believed = [fact for fact in self._facts(where) if fact.predicate in predicates]
+        for fact in believed:
+            for other in believed:
+                names = (fact.wing, fact.subject_key, fact.predicate)
+                start = -_FOREVER if other.valid_from is None else other.valid_from.micros
+                end = _FOREVER if other.valid_to is None else other.valid_to.micros
+                beside = names == (other.wing, other.subject_key, other.predicate)
+                if beside and fact.object_key != other.object_key and fact.true_during(start, end):
+                    found.add(names)
+        return sorted(found)[:limit]
 
     def former_ids(self, *, after: str, limit: int) -> list[FormerId]:
         found = sorted(
@@ -457,6 +497,12 @@ class ModelWriteTx(ModelLookups):
     def delete_source(self, root: str, path: str) -> None:
         self.rows.sources.pop((root, path), None)
 
+    def put_reading(self, reading: Reading) -> None:
+        self.rows.readings[reading.drawer, reading.reader] = reading
+
+    def delete_reading(self, drawer: str, reader: str) -> None:
+        self.rows.readings.pop((drawer, reader), None)
+
     def put_predicate(self, name: str, cardinality: Cardinality | None) -> None:
         self.rows.predicates.pop(name, None)
         if cardinality is not None:
@@ -596,6 +642,7 @@ def drawer_matches(drawer: Drawer, where: DrawerFilter) -> bool:
     return (
         all(getattr(where, name) in (None, getattr(drawer, name)) for name in same)
         and (where.ids is None or drawer.id in where.ids)
+        and (where.below is None or bool(drawer.source and drawer.source.startswith(where.below)))
         and _within(drawer.said_at, where.said_since, where.said_before)
         and _within(drawer.filed_at, where.filed_since, where.filed_before)
     )

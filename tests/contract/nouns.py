@@ -218,6 +218,8 @@ def _rows(tx: Lookups) -> dict[str, object]:
         "drawers": drawers,
         "roots": tx.roots(),
         "sources": {name: tx.sources(name) for name in tx.roots()},
+        "readings": [tx.readings(drawer=drawer.id, limit=EVERYTHING) for drawer in drawers],
+        "readings of what is gone": tx.readings(limit=EVERYTHING),
         "former ids": tx.former_ids(after="", limit=EVERYTHING),
         "places": tx.places(DrawerFilter()),
         "facts": tx.facts(FactFilter(every_belief=True), limit=EVERYTHING),

@@ -7,8 +7,27 @@ import pytest
 from palatine.errors import StoreError
 from palatine.instants import Instant, parse_end, parse_start
 from palatine.store.base import Store, WriteTx
-from palatine.types import Edge, Entity, Fact, FactCounts, FactFilter, Predicate
-from tests.contract.nouns import NOBODY, a_fact, believed, put_fact, put_facts, refused
+from palatine.types import (
+    DrawerFilter,
+    Edge,
+    Entity,
+    Fact,
+    FactCounts,
+    FactFilter,
+    Predicate,
+    Reading,
+)
+from tests.contract.nouns import (
+    NOBODY,
+    a_drawer,
+    a_fact,
+    believed,
+    drawer_ids,
+    put,
+    put_fact,
+    put_facts,
+    refused,
+)
 
 ALL = FactFilter(every_belief=True)
 
@@ -432,3 +451,90 @@ def test_a_predicate_takes_as_many_as_was_said_last(store: Store) -> None:
         assert tx.predicate("gone") is None
         assert list(tx.predicates().items()) == [("likes", "many"), ("lives_in", "single")]
     assert Predicate("likes", "many") != Predicate("likes", "single")
+
+
+# Readings
+
+
+def test_a_reading_comes_back_by_its_drawer_by_a_fact_and_when_its_drawer_is_gone(
+    store: Store,
+) -> None:
+    put(store, a_drawer("d1"), a_drawer("d2"))
+    one = Reading("d1", "rules", b"one", {"k": "f1", "l": "f2"})
+    two = Reading("d2", "model", b"two", {"k": "f1"})
+    none = Reading("d2", "rules", b"two")
+    with store.write(NOBODY) as tx:
+        tx.put_reading(Reading("d1", "rules", b"old", {"m": "f3"}))
+        for reading in (none, two, one):
+            tx.put_reading(reading)
+        assert tx.readings(drawer="d1", limit=9) == [one]
+    with store.read() as tx:
+        assert tx.readings(drawer="d2", limit=9) == [two, none]
+        assert tx.readings(drawer="d2", limit=1) == [two]
+        assert tx.readings(fact="f1", limit=9) == [one, two]
+        assert tx.readings(fact="f3", limit=9) == tx.readings(drawer="x", limit=9) == []
+        assert tx.readings(limit=9) == []
+    with store.write(NOBODY) as tx:
+        tx.delete_drawer("d2")
+        tx.delete_reading("d1", "rules")
+        assert tx.readings(limit=9) == [two, none]
+        assert tx.readings(drawer="d1", limit=9) == []
+        assert tx.readings(fact="f2", limit=9) == []
+
+
+def test_drawers_are_chosen_by_who_has_read_them_and_by_where_their_source_begins(
+    store: Store,
+) -> None:
+    read, changed = a_drawer("d1", source="app/a.md"), a_drawer("d2", source="app/b.md")
+    put(store, read, changed, a_drawer("d3", source="app2/a.md"), a_drawer("d4"))
+    with store.write(NOBODY) as tx:
+        tx.put_reading(Reading("d1", "rules", read.digest))
+        tx.put_reading(Reading("d2", "rules", b"as it was"))
+        tx.put_reading(Reading("d3", "model", b""))
+    assert drawer_ids(store, DrawerFilter(below="app/")) == ["d2", "d1"]
+    assert drawer_ids(store, DrawerFilter(below="")) == ["d3", "d2", "d1"]
+    assert drawer_ids(store, DrawerFilter(read_by="rules")) == ["d2", "d1"]
+    assert drawer_ids(store, DrawerFilter(unread_by="rules")) == ["d4", "d3", "d2"]
+    assert drawer_ids(store, DrawerFilter(unread_by="rules", read_by="rules")) == ["d2"]
+    assert drawer_ids(store, DrawerFilter(unread_by="rules", ids=("d1", "d4"))) == ["d4"]
+
+
+# Contradictions
+
+
+def test_several_objects_at_the_same_time_are_contradictory(store: Store) -> None:
+    put_facts(
+        store,
+        a_fact("f1", "max is_at acme", valid_to=parse_end("2024")),
+        a_fact("f2", "max is_at globex", valid_from=parse_start("2025")),
+        a_fact("f3", "ann is_at acme", valid_from=parse_start("2020")),
+        a_fact(
+            "f4", "ann is_at globex", valid_from=parse_start("2021"), valid_to=parse_end("2022")
+        ),
+        a_fact("f5", "ann is_at initech", valid_from=parse_start("2023")),
+        a_fact("f6", "bob is_at acme"),
+        a_fact("f7", "bob is_at globex", wing="shop"),
+        a_fact("f8", "bob likes tea"),
+        a_fact("f9", "bob likes milk"),
+        a_fact("fa", "eve is_at acme", wing="shop"),
+        a_fact("fb", "eve is_at globex", wing="shop", valid_to=parse_end("1990")),
+        a_fact("fc", "joe is_at acme"),
+    )
+    with store.write(NOBODY) as tx:
+        put_fact(tx, a_fact("fd", "joe is_at globex"))
+        tx.end_fact("fd", 1)
+    with store.read() as tx:
+        assert tx.contradictory(["is_at"], wing=None, now=0, limit=9) == [
+            ("", "ann", "is_at"),
+            ("shop", "eve", "is_at"),
+        ]
+        assert tx.contradictory(["is_at"], wing=None, now=0, limit=1) == [("", "ann", "is_at")]
+        assert tx.contradictory(["is_at", "likes"], wing="", now=0, limit=9) == [
+            ("", "ann", "is_at"),
+            ("", "bob", "likes"),
+        ]
+        assert tx.contradictory([], wing=None, now=0, limit=9) == []
+        later = parse_start("2022")
+        assert later
+        assert tx.contradictory(["is_at"], wing="shop", now=later.micros, limit=9) == []
+        assert len(tx.contradictory(["is_at"], wing="", now=later.micros, limit=9)) == 1

@@ -10,7 +10,7 @@ import pytest
 
 from palatine.instants import Instant
 from palatine.store.base import Lookups, Store, WriteTx
-from palatine.types import End, Entity, Kind, Op, Source
+from palatine.types import End, Entity, Kind, Op, Reading, Source
 from tests.contract import nouns
 from tests.contract.nouns import NOBODY, a_drawer, a_fact, a_link, put_fact
 
@@ -45,6 +45,9 @@ TABLE: dict[str, Verb] = {
     "put_source": lambda tx: tx.put_source(Source("app", "new", 1, 2, b"d")),
     "put_source, again": lambda tx: tx.put_source(Source("app", "a.md", 1, 2, b"d")),
     "delete_source": lambda tx: tx.delete_source("app", "a.md"),
+    "put_reading": lambda tx: tx.put_reading(Reading("d2", "rules", b"d", {"k": "f1"})),
+    "put_reading, again": lambda tx: tx.put_reading(Reading("d1", "rules", b"new", {"l": "f1"})),
+    "delete_reading": lambda tx: tx.delete_reading("d1", "rules"),
     "set_embedder": lambda tx: tx.set_embedder("another", nouns.DIMENSION),
     "put_vectors": lambda tx: tx.put_vectors(
         [(p.chunk, p.seq, nouns.a_vector(1)) for p in tx.pending(nouns.ANY, limit=1)]
@@ -74,6 +77,7 @@ def fill(store: Store) -> None:
         tx.put_predicate("likes", "many")
         tx.put_root("app", "/elsewhere")
         tx.put_source(Source("app", "a.md", 10, 20, b"digest", at=3, position=1))
+        tx.put_reading(Reading("d1", "rules", DRAWER.digest, {"k": "f1"}))
         tx.put_link(a_link("l1", End(drawer="d1"), End(drawer="d2")))
         tx.record(Kind.DRAWER, "d1", Op.ADD, wing="app", before=a_drawer("d1", text="was"))
 

@@ -35,6 +35,7 @@ from palatine.types import (
     Kind,
     NewDrawer,
     Op,
+    Reading,
 )
 from tests.contract.model import ModelStore
 from tests.contract.nouns import (
@@ -115,6 +116,11 @@ def fill(palace: Palace) -> None:
     palace.knowledge.add_alias("Hushman", "Hushalias", author=HUSH)
     palace.knowledge.set_predicate("hush_likes", "single", author=HUSH)
     palace.knowledge.set_predicate("likes", "many")
+    facts.add("Max", "rents", "A boat", wing="app")
+    facts.add("Max", "hush_likes", "Hushmilk", wing="shop", author=HUSH)
+    with palace._store.write(HUSH) as tx:
+        for drawer in (one, three, four):
+            tx.put_reading(Reading(drawer, "rules", b"", {"hush": "hushfact"}))
     # Facts of this wing that were read in the other one; drawers that have moved.
     facts.add("Max", "drinks", "Water", wing="app", drawer=four)
     moved = palace.add("hush, it moves", wing="shop").drawer.id
@@ -197,6 +203,7 @@ READS: dict[str, Callable[[Palace, Path], Any]] = {
 FACT_READS: dict[str, Callable[[Knowledge], Any]] = {
     "about": lambda k: [k.about("Max", state="all"), k.about("Max", as_of="2025"), k.about("Acme")],
     "candidates": lambda k: [k.candidates("Hushm"), k.candidates("Ma")],
+    "contradictions": lambda k: k.contradictions(unsaid=True),
     "entity": lambda k: k.entity("max"),
     "entities": lambda k: [k.entities(), k.entities(containing="hush")],
     "graph": lambda k: [k.graph(), k.graph("Max", depth=3)],
@@ -210,7 +217,8 @@ FACT_READS: dict[str, Callable[[Knowledge], Any]] = {
     "timeline": lambda k: [k.timeline(), k.timeline("Max"), k.timeline(limit=1)],
 }
 WRITES = {"add", "add_many", "delete", "diary_write", "forget", "import_from", "link", "pin"}
-WRITES |= {"undo", "unlink", "update", "embed", "reembed", "mine", "empty_trash"}
+WRITES |= {"undo", "unlink", "update", "embed", "reembed", "mine", "empty_trash", "extract"}
+WRITES |= {"import_other"}  # tests/ingest/test_import_mempalace.py
 FACT_WRITES = {"add", "add_alias", "add_entity", "correct", "delete", "end", "set_predicate"}
 FACT_WRITES |= {"supersede"}
 CARE = {"check", "repair", "close", "knowledge", "open", "scoped", "shutdown"}
@@ -351,6 +359,8 @@ OUTSIDE: dict[str, Callable[[Palace], object]] = {
     "timeline": lambda p: p.knowledge.timeline(wing="shop"),
     "path": lambda p: p.knowledge.path("Max", "Acme", wing="shop"),
     "stats": lambda p: p.knowledge.stats(wing="shop"),
+    "contradictions": lambda p: p.knowledge.contradictions(wing="shop"),
+    "extract": lambda p: p.extract(wing="shop"),
     "type": lambda p: p.knowledge.add_entity("Max", type="person"),
     "type of a new one": lambda p: p.knowledge.add_entity("New", type="person"),
     "alias": lambda p: p.knowledge.add_alias("Max", "Maxi"),
@@ -470,6 +480,33 @@ def test_mining_goes_to_the_wing_and_each_scope_has_its_own_list(
         assert tx.source(done.root, "notes.md") is None
 
 
+def test_notes_are_read_for_facts_within_the_wing(whole: Palace, app: Palace, store: Store) -> None:
+    whole.add("- Hush knows Max\n", wing="shop", source="hush.md")
+    app.add("- Max knows Ann\n", source="a.md")
+    app.add("- Max knows Eve\n", source="b.md")
+    with ScopedStore(store, "app").read() as tx:
+        (own,) = tx.readings(fact="hushfact", limit=EVERYTHING)
+        assert not any(tx.readings(drawer=d, limit=9) for d in hidden_ids(whole))
+    assert whole.get(own.drawer).wing == "app"
+    assert app.extract().added == 2
+    assert {f.wing for f in whole.knowledge.find(predicate="knows", subject="Max")} == {"app"}
+    (found,) = app.knowledge.contradictions(unsaid=True)
+    assert {f.object for f in found.facts} == {"Ann", "Eve"}
+    gone = [d.id for d in whole.list(wing="shop") if d.source != "hush.md"]
+    whole.delete(gone[0])
+    before = store_readings(store)
+    app.delete(app.list(source="b.md").items[0].id)
+    assert app.extract().withdrawn == 1
+    assert store_readings(store) == before
+    assert whole.extract().added == 1
+
+
+def store_readings(store: Store) -> int:
+    """How many readings of drawers that are gone are kept."""
+    with store.read() as tx:
+        return len(tx.readings(limit=EVERYTHING))
+
+
 def test_what_was_read_outside_is_not_lost_when_a_fact_ends(app: Palace, whole: Palace) -> None:
     (known,) = whole.knowledge.find(object="Water")
     assert app.knowledge.end("Max", "drinks", "Water").fact.drawer == ""
@@ -550,6 +587,8 @@ DEEDS: dict[str, Callable[[WriteTx], object]] = {
     "delete an alias": lambda tx: tx.delete_alias("maxi"),
     "put a predicate": lambda tx: tx.put_predicate("likes", "many"),
     "drop a predicate": lambda tx: tx.put_predicate("likes", None),
+    "keep a reading": lambda tx: tx.put_reading(Reading("s1", "rules", b"")),
+    "drop a reading": lambda tx: tx.delete_reading("s1", "rules"),
     "put a link": lambda tx: tx.put_link(a_link("l2", End(drawer="s1"), End("shop", "x"))),
     "delete a link": lambda tx: tx.delete_link("ls"),
     "empty the trash": lambda tx: tx.empty_trash(tx.recorded_at),

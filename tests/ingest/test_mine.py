@@ -1,7 +1,10 @@
 """Mining a folder: what is read, what is left out, and what a second run does."""
 
 import io
+import json
 import os
+import random
+import stat
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
@@ -13,6 +16,7 @@ from palatine import Palace, cli
 from palatine.errors import InputError
 from palatine.ingest import files, redact
 from palatine.ingest.mine import Mined, Options
+from palatine.types import DrawerFilter
 
 Mine = Callable[..., Mined]
 NOBODY = 65534
@@ -235,7 +239,18 @@ def test_secrets_are_masked_counted_and_kept_when_asked(
     "secret",
     [
         "-----BEGIN RSA PRIVATE KEY-----\nabc\ndef\n-----END RSA PRIVATE KEY-----",
-        "-----BEGIN OPENSSH PRIVATE KEY-----\nnever ended",
+        "-----BEGIN OPENSSH PRIVATE KEY-----\n" + "never0ended" * 6,
+        '{"key": "-----BEGIN PRIVATE KEY-----\\n' + "abc0def1" * 8 + '"}',
+        "hub = github_pat_" + "x1Y2" * 8,
+        "the model is at hf_" + "x1Y2" * 8,
+        "npm_" + "x1Y2" * 9,
+        "sk_live_" + "x1Y2" * 30,
+        "a token: eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiJ4In0.x1Y2_x1Y2-x1Y2 to try",
+        "curl -H 'Authorization: Bearer x1Y2.x1Y2x1Y2x1Y2' example.org",
+        'password: "hunter22x"',
+        '  "api_key": "hunter22x",',
+        "- DB_PASSWORD=hunter22x",
+        "docker run -e DB_PASSWORD=hunter22x img",
         "export STRIPE_API_KEY=abcdefgh12345678",
         'db_password = "correct horse"',
         "https://ann:pa55word@example.org/",
@@ -247,8 +262,18 @@ def test_the_rules_find(secret: str) -> None:
     masked, counts = redact.mask(f"before\n{secret}\nafter")
     assert counts.total() == 1
     assert masked.startswith("before\n")
-    assert masked.endswith("after") or "never ended" in secret
-    for word in ("abc\ndef", "never", "12345678", "horse", "pa55word", "AKIA", "x1Y2"):
+    assert masked.endswith("after") or "never" in secret
+    for word in (
+        "abc\ndef",
+        "never",
+        "12345678",
+        "horse",
+        "pa55word",
+        "AKIA",
+        "x1Y2",
+        "hunter",
+        "0def",
+    ):
         assert word not in masked
 
 
@@ -256,6 +281,18 @@ def test_the_rules_find(secret: str) -> None:
     "harmless",
     [
         "password = get_password()",
+        "A key file begins with -----BEGIN PRIVATE KEY----- and is for its owner.\nThe rest stays.",
+        "the class APBillingAccount bills",
+        "npm i sk-folding-cube-spinner-animation",
+        "max_tokens=100000000",
+        "token_url=https://example.org/oauth/token2",
+        "self.token = token_value",
+        "    password=new_password,",
+        "1700000000:da39a3ee5e6b4b0d3255bfef95601890afd80709",
+        "commit da39a3ee5e6b4b0d3255bfef95601890afd80709",
+        "id 123e4567-e89b-12d3-a456-426614174000",
+        "Bearer tokens are sent in a header",
+        "Password: ask Ann about it",
         "the token is on the table",
         "10.0.0.1",
         "https://example.org/a@b",
@@ -263,6 +300,12 @@ def test_the_rules_find(secret: str) -> None:
 )
 def test_the_rules_leave_alone(harmless: str) -> None:
     assert redact.mask(harmless) == (harmless, {})
+
+
+@pytest.mark.parametrize("bit", ["sk-", "secret_token_key", "-eyJ", "A_TOKEN", "bearer ", "key: "])
+def test_masking_a_text_made_to_hurt_costs_no_more_than_its_length_asks(bit: str) -> None:
+    """Quadratic rules would take minutes; the time limit of a test is what this one fails by."""
+    assert redact.mask(bit * 50_000)[0]
 
 
 def test_an_unreadable_file_among_others_is_reported_and_the_rest_filed() -> None:
@@ -304,3 +347,220 @@ def run_as_nobody(home: Path, *words: str) -> tuple[int, str]:
             os._exit(99)
     _, status = os.waitpid(child, 0)
     return os.waitstatus_to_exitcode(status), output.read_text()
+
+
+def test_the_quick_search_for_secrets_finds_what_every_rule_finds_by_itself() -> None:
+    bits = ["\n", " ", ".=:\"'/@-_", "sk-", "AKC", "AKCp8abcdefghij", "APA12345678", "token"]
+    bits += ["secret_key", "=", "password:", "ibm_cloud_api_key", "Bearer ", " DB_TOKEN="]
+    bits += [
+        "a1" * 12,
+        "f0" * 24,
+        "Zz9_" * 11,
+        "x" * 19,
+        "1" * 9 + ":" + "az" * 17 + "a",
+        "0" * 32 + "-us1",
+    ]
+    bits += [
+        "cl_key=",
+        "cos_secret_key:",
+        "sl_token ",
+        "xoxb-12-ab",
+        "http://",
+        "http://ann:pa55@",
+        "https://hooks.slack.com/services/T1/B1/a",
+        "ü",
+        "\u0130",
+        "🙂",
+        "\n",
+    ]
+    bits += [
+        "aws key '" + "A/+b" * 10 + "'",
+        "sk_live_" + "a" * 24,
+        "MN" + "a" * 22 + ".abcdef." + "b" * 27,
+    ]
+    dice = random.Random(5)
+    seen: set[str] = set()
+    for _ in range(3000):
+        text = "".join(dice.choices(bits, k=dice.randrange(12)))
+        slow = [
+            (kind, *match.span("secret" if "secret" in rule.groupindex else 0))
+            for kind, rule in redact._rules()
+            for match in rule.finditer(text)
+            if not (kind in redact._NONE and redact._NONE[kind].fullmatch(match[0]))
+        ]
+        assert list(redact.find(text)) == slow
+        seen |= {kind for kind, *_ in slow}
+    assert redact._WHERE.keys() - seen == set()
+
+
+def test_the_rows_read_to_file_a_file_do_not_grow_with_the_palace(
+    palace: Palace, mine: Mine, tree: Path
+) -> None:
+    def steps() -> int:
+        """Of SQLite, in hundreds, to read the drawers of one source."""
+        count = 0
+
+        def step() -> bool:
+            nonlocal count
+            count += 1
+            return False
+
+        with palace._store.read() as tx:
+            connection = tx.connection  # type: ignore[attr-defined]
+            connection.set_progress_handler(step, 100)
+            tx.drawers(DrawerFilter(source="teashop/README.md"), limit=500, texts=False)
+            connection.set_progress_handler(None)
+        return count
+
+    mine()
+    before = steps()
+    for number in range(500):
+        (tree / f"n{number}.md").write_text(f"note {number}")
+    mine()
+    assert steps() <= before + 1  # to look at each of the 500 takes 25 and more
+
+
+def jsonl(**record: object) -> str:
+    return json.dumps({"sessionId": "s", "type": "user", "message": {"content": "hi"}, **record})
+
+
+BAD: dict[str, tuple[Callable[[Path], object], str]] = {
+    "not UTF-8 in the name": (
+        lambda tree: Path(os.fsdecode(os.fsencode(tree) + b"/\xff.md")).write_text("x"),
+        "U+DCFF",
+    ),
+    "names that are one but for blanks": (
+        lambda tree: [(tree / name).write_text(name) for name in ("a\nb.md", "a b.md")],
+        "another file",
+    ),
+    "a pipe": (lambda tree: os.mkfifo(tree / "pipe"), "a pipe"),
+    "a socket": (lambda tree: _socket(tree / "socket"), "a socket"),
+    "a pattern that is none": (
+        lambda tree: (tree / "sub").mkdir() or (tree / "sub" / ".gitignore").write_text("!"),
+        "Invalid git pattern",
+    ),
+    "an endless time": (
+        lambda tree: (tree / "s.jsonl").write_text(jsonl(timestamp=float("inf"))),
+        "infinity",
+    ),
+    "an export of another shape": (
+        lambda tree: (tree / "conversations.json").write_text(
+            '[{"uuid": "u", "chat_messages": [1]}]'
+        ),
+        "cannot be read on",
+    ),
+    "a file that is too large": (lambda tree: _sparse(tree / "large.txt", 2**31), "at most"),
+}
+
+
+def _socket(path: Path) -> None:
+    os.mknod(path, stat.S_IFSOCK | 0o600)
+
+
+def _sparse(path: Path, size: int) -> None:
+    with path.open("wb") as file:
+        file.truncate(size)
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_what_cannot_be_read_is_reported_and_the_rest_filed(
+    palace: Palace, mine: Mine, tree: Path, case: str
+) -> None:
+    make, reason = BAD[case]
+    make(tree)
+    done = mine()
+    assert [reason in problem.reason for problem in done.problems] == [True], done.problems
+    assert {"teashop/README.md", "teashop/src/shop.py"} <= {d.source for d in palace.list()}
+    assert [problem.reason for problem in mine().problems] == [p.reason for p in done.problems]
+
+
+FINE: dict[str, Callable[[Path], object]] = {
+    "a circle of links": lambda tree: [
+        (tree / one).symlink_to(other) for one, other in (("x", "y"), ("y", "x"))
+    ],
+    "an empty folder": lambda tree: (tree / "empty").mkdir(),
+    "an empty file": lambda tree: (tree / "empty.md").write_text(""),
+    "a very long line": lambda tree: (tree / "line.txt").write_text("word " * 200_000),
+    "a long folder's name": lambda tree: (
+        (tree / ("d" * 220)).mkdir() or (tree / ("d" * 220) / "a.md").write_text("x")
+    ),
+    "a transcript cut off": lambda tree: (tree / "s.jsonl").write_text(jsonl() + '\n{"sess'),
+    "a session that is no name": lambda tree: (tree / "s.jsonl").write_text(
+        jsonl(sessionId="\0" + "s" * 300)
+    ),
+}
+
+
+@pytest.mark.parametrize("case", FINE)
+def test_what_is_only_odd_is_no_problem(palace: Palace, mine: Mine, tree: Path, case: str) -> None:
+    FINE[case](tree)
+    assert mine().problems == []
+    assert {"teashop/README.md", "teashop/src/shop.py"} <= {d.source for d in palace.list()}
+    assert palace.check() == []
+    assert mine().added == 0
+
+
+def test_a_palace_in_the_folder_is_not_read_and_keeps_its_locks(tmp_path: Path) -> None:
+    """To close a file of an open database is to lose this process's locks on it."""
+    (tmp_path / "note.md").write_text("note")
+    opened: list[str] = []
+    real = io.open
+    with Palace.open(tmp_path / "memory") as palace, pytest.MonkeyPatch.context() as patch:
+        patch.setattr(
+            io, "open", lambda name, *a, **k: opened.append(str(name)) or real(name, *a, **k)
+        )
+        assert palace.mine(tmp_path).added == 1
+    assert [name for name in opened if "memory" in name] == []
+
+
+def test_a_file_that_changes_while_it_is_read_is_left_as_it_was_and_read_by_the_next_run(
+    palace: Palace, mine: Mine, tree: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mine()
+    path = tree / "README.md"
+
+    class Growing(io.BufferedReader):
+        def read(self, size: int | None = -1, /) -> bytes:
+            with real(path, "a") as other:
+                other.write("more\n")
+            return super().read(size)
+
+    real = io.open
+    path.write_text("begun\n")
+    with monkeypatch.context() as patch:
+        patch.setattr(
+            io,
+            "open",
+            lambda name, *a, **k: Growing(io.FileIO(name)) if name == path else real(name, *a, **k),
+        )
+        done = mine()
+    assert [(p.path, "changed while" in p.reason) for p in done.problems] == [("README.md", True)]
+    assert "We sell tea" in texts_of(palace)["teashop/README.md", 0]
+    assert (mine().changed, mine().unchanged) == (1, 2)
+    assert texts_of(palace)["teashop/README.md", 0] == path.read_text()
+
+
+def test_what_is_neither_a_file_nor_a_folder_is_refused(mine: Mine, tree: Path) -> None:
+    os.mkfifo(tree / "pipe")
+    for name in ("pipe", "nothing"):
+        with pytest.raises(InputError, match="no such file"):
+            mine(tree / name)
+
+
+def test_an_older_state_of_a_file_is_not_filed_over_a_newer_one(
+    palace: Palace, mine: Mine, tree: Path
+) -> None:
+    path = tree / "README.md"
+
+    def meanwhile(done: Mined, total: int) -> None:
+        """Before the first miner files what it has read, a second one mines a newer state."""
+        if path.read_text() == "older":
+            path.write_text("newer")
+            os.utime(path, ns=(2, 2 * 10**18))
+            mine()
+
+    path.write_text("older")
+    os.utime(path, ns=(1, 10**18))
+    palace.mine(tree, progress=meanwhile)
+    assert texts_of(palace)["teashop/README.md", 0] == "newer"
+    assert mine().unchanged == 2

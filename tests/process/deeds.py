@@ -18,15 +18,20 @@ from palatine.errors import ConflictError, PalatineError, StoreError
 from palatine.store import sqlite
 from tests.process.agent import learn_another_step, obey
 from tests.process.embedders import add_and_embed, embed, embed_slowly, search_on
+from tests.process.miners import change_and_mine, mine, mine_and_die, mine_file_by_file
 from tests.process.restores import backup, live_through_a_restore, restore
 from tests.process.workers import Ledger, Line
 
 __all__ = [
     "add_and_embed",
     "backup",
+    "change_and_mine",
     "embed",
     "embed_slowly",
     "live_through_a_restore",
+    "mine",
+    "mine_and_die",
+    "mine_file_by_file",
     "obey",
     "restore",
     "search_on",

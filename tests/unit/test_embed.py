@@ -536,7 +536,7 @@ def test_a_reply_that_trickles_in_is_not_waited_for_longer_than_allowed(
 ) -> None:
     seconds = iter(range(0, 10_000, 20))
     clock = SimpleNamespace(monotonic=lambda: next(seconds))
-    monkeypatch.setattr("palatine.embed.remote.time", clock)
+    monkeypatch.setattr("palatine.embed.endpoint.time", clock)
     server = endpoint(counted)
     assert opened(server, timeout_seconds=60).embed(["x"]).shape == (1, 3)
     with pytest.raises(EmbedderError, match="no whole reply within 10 s"):

@@ -57,6 +57,18 @@ def sections(text: str) -> dict[str, list[str]]:
     return found
 
 
+def test_secrets_are_masked_in_texts_facts_and_news(palace: Palace) -> None:
+    token = "ghp_" + "x1Y2" * 9
+    palace.add(f"The deploy token is {token}, ask Ann.", pinned=True, wing="shop", author=ANN)
+    palace.add("Settings:\nDB_PASSWORD=hunter22x\nand so on", author=BOB, wing="shop")
+    palace.knowledge.add("shop", "has_token", token, wing="shop", author=ANN)
+    told = palace.wake_up(wing="shop", agent="ann").text
+    assert "The deploy token is [" in told
+    assert "has_token" in told
+    assert token not in told
+    assert "hunter" not in told
+
+
 def test_it_tells_what_matters_in_a_fixed_order(palace: Palace) -> None:
     ids = tell(palace)
     last = palace.changes(agent="ann")[-1].seq

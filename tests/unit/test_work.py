@@ -2,13 +2,15 @@
 
 from collections.abc import Callable, Iterator
 from functools import partial
+from pathlib import Path
 
 import apsw
 import pytest
 
-from palatine import Author, Palace, beliefs
-from palatine.instants import parse_start
-from palatine.types import Fact
+from palatine import Author, NewDrawer, Palace, beliefs
+from palatine.ingest import facts
+from palatine.instants import parse_end, parse_start
+from palatine.types import DrawerFilter, Fact
 
 FEW, MANY = 60, 3000
 
@@ -71,6 +73,51 @@ CALLS: dict[str, Callable[[Palace, int], object]] = {
 
 def company(n: int) -> str:
     return f"company {(n % 50 + 9) // 10}"
+
+
+def test_contradictions_are_found_in_one_pass_however_many_objects_a_subject_has(
+    tmp_path: Path,
+) -> None:
+    steps = Steps()
+    apsw.connection_hooks.append(steps.watch)
+    try:
+        with Palace.open(tmp_path / "palace") as palace:
+            costs = []
+            palace.knowledge.set_predicate("works_at", "single")
+            for facts, turns in ((range(1000), range(20)), (range(1000, 4000), range(20, 80))):
+                fill(palace, facts)
+                with palace._store.write(Author()) as tx:
+                    for n in turns:  # one after the other: many objects, no contradiction
+                        names = ("", 1, "", "hub", "hub", "works_at", f"job {n}", f"job {n}")
+                        times = parse_start(f"{1900 + n}"), parse_end(f"{1900 + n}")
+                        fact = Fact(*names, *times, 1.0, "", "", tx.recorded_at)
+                        beliefs.add(tx, fact, report=False)
+                assert palace.knowledge.contradictions() == []
+                costs.append(steps.of(palace.knowledge.contradictions))
+            for n in range(2):
+                palace.knowledge.add("torn", "works_at", f"side {n}")
+            assert len(palace.knowledge.contradictions()) == 1
+    finally:
+        apsw.connection_hooks.remove(steps.watch)
+    assert costs[1] <= 4 * costs[0] + 1000
+    assert costs[1] <= 50 * 4080  # steps for each fact
+
+
+def test_a_run_over_notes_that_are_read_costs_what_was_read(tmp_path: Path) -> None:
+    steps = Steps()
+    apsw.connection_hooks.append(steps.watch)
+    try:
+        with Palace.open(tmp_path / "palace", embedder="none") as palace:
+            palace.add("- Max works at Acme", source="notes/a.md")
+            palace.extract()
+            where = (DrawerFilter(read_by="rules"), DrawerFilter(below="notes/"))
+            rules, nobody = facts.Rules(), Author()
+            calls = [partial(facts.extract, palace._store, rules, w, author=nobody) for w in where]
+            small = [steps.of(call) for call in calls]
+            palace.add_many(NewDrawer(f"text {n}", source=f"other/{n}.md") for n in range(MANY))
+            assert [steps.of(call) for call in calls] == pytest.approx(small, abs=500)
+    finally:
+        apsw.connection_hooks.remove(steps.watch)
 
 
 @pytest.fixture(scope="module")

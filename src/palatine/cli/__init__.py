@@ -49,6 +49,7 @@ _COMMANDS = {
     "mcp": "palatine.cli.care",
     "install": "palatine.cli.install",
     "mine": "palatine.cli.mine",
+    "watch": "palatine.cli.watch",
     "hook": "palatine.cli.mine",
     "serve": "palatine.cli.serve",
     "token": "palatine.cli.serve",

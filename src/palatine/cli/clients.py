@@ -1,4 +1,4 @@
-"""Where MCP clients keep their servers, and how an entry gets into such a file and out again.
+"""Where clients keep their servers and hooks, and how an entry gets into such a file and out again.
 
 A client's file is somebody's work: an edit parses it, changes one entry, and replaces the file
 whole, with the old one kept beside it. What cannot be parsed (JSON with comments) is left alone.
@@ -17,10 +17,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from palatine import config
 from palatine.errors import ConflictError, InputError
 
 ENTRY = "palatine"
 _BACKUP = ".before-palatine"
+_OUR_HOOK = re.compile(r"palatine(?:\.exe)?[\"']? hook \w")
 _INDENT = re.compile(r"^([ \t]+)\S", re.MULTILINE)
 
 
@@ -35,6 +37,7 @@ class Client:
         servers: the table in that file.
         more: what its entries hold beside the command.
         seen: this file format was tried with the real client, not read in its documentation.
+        home: the variable that names another folder for its files.
     """
 
     title: str
@@ -43,11 +46,14 @@ class Client:
     servers: str = "mcpServers"
     more: Mapping[str, object] | None = None
     seen: bool = False
+    home: str = ""
 
     @property
     def path(self) -> Path:
         """The file of servers on this system."""
-        return Path.home() / self.file.get(sys.platform, self.file["linux"])
+        path = Path.home() / self.file.get(sys.platform, self.file["linux"])
+        moved = config.environment().get(self.home)
+        return Path(moved).expanduser() / path.name if moved else path
 
     def entry(self, words: Sequence[str]) -> dict[str, Any]:
         """The entry that starts this command; OpenCode alone wants it in one list."""
@@ -61,9 +67,15 @@ def _everywhere(path: str) -> Mapping[str, str]:
 
 
 _STDIO: Mapping[str, object] = {"type": "stdio"}
+_CLAUDE_HOME, _CODEX_HOME = "CLAUDE_CONFIG_DIR", "CODEX_HOME"
 CLIENTS: Mapping[str, Client] = {
     "claude-code": Client(
-        "Claude Code", "claude", _everywhere(".claude.json"), more=_STDIO, seen=True
+        "Claude Code",
+        "claude",
+        _everywhere(".claude.json"),
+        more=_STDIO,
+        seen=True,
+        home=_CLAUDE_HOME,
     ),
     "claude-desktop": Client(
         "Claude Desktop",
@@ -81,6 +93,7 @@ CLIENTS: Mapping[str, Client] = {
         "mcp_servers",
         {"startup_timeout_sec": 20},
         seen=True,
+        home=_CODEX_HOME,
     ),
     "gemini": Client("Gemini CLI", "gemini", _everywhere(".gemini/settings.json")),
     "cursor": Client("Cursor", "cursor", _everywhere(".cursor/mcp.json")),
@@ -106,6 +119,29 @@ CLIENTS: Mapping[str, Client] = {
     ),
 }
 """By the name that `palatine install` takes."""
+HOOKED: Mapping[str, Client] = {
+    "claude-code": Client(
+        "Claude Code",
+        "claude",
+        _everywhere(".claude/settings.json"),
+        "hooks",
+        seen=True,
+        home=_CLAUDE_HOME,
+    ),
+    "codex": Client(
+        "Codex", "codex", _everywhere(".codex/hooks.json"), "hooks", seen=True, home=_CODEX_HOME
+    ),
+}
+"""The clients that have hooks, and where: a list for each event."""
+HOOKS: Mapping[str, int] = {
+    "SessionStart": 10,
+    "UserPromptSubmit": 5,
+    "Stop": 10,
+    "PreCompact": 10,
+    "SessionEnd": 3,
+}
+"""The events that Palatine answers, and the seconds that a client lets it: Codex no more at the
+end of a session."""
 
 
 def installed(client: Client) -> bool:
@@ -117,11 +153,51 @@ def installed(client: Client) -> bool:
 
 
 def server_command(palace: str | None, *, compat: bool = False) -> list[str]:
-    """What starts a server: by its whole path, because graphical clients know no PATH."""
+    """What starts a server."""
+    more = ["--compat", "mempalace"] if compat else []
+    return [*_program(), "mcp", *_where(palace), *more]
+
+
+def hook_command(event: str, palace: str | None) -> list[str]:
+    """What answers a hook."""
+    return [*_program(), "hook", event, *_where(palace)]
+
+
+def _program() -> list[str]:
+    """By its whole path, because graphical clients know no PATH."""
     program = Path(sys.executable).with_name("palatine" + (".exe" if os.name == "nt" else ""))
-    start = [str(program)] if program.exists() else [sys.executable, "-m", "palatine"]
-    where = ["--palace", str(Path(palace).expanduser().absolute())] if palace else []
-    return [*start, "mcp", *where, *(["--compat", "mempalace"] if compat else [])]
+    return [str(program)] if program.exists() else [sys.executable, "-P", "-m", "palatine"]
+
+
+def _where(palace: str | None) -> list[str]:
+    return ["--palace", str(Path(palace).expanduser().absolute())] if palace else []
+
+
+def with_hook(groups: Any, ours: Mapping[str, object] | None) -> list[Mapping[str, Any]]:
+    """An event's groups of hooks, with ours once: where it was, else last.
+
+    Args:
+        groups: as they stand in the file.
+        ours: None: without it.
+
+    Raises:
+        InputError: they are no groups of hooks.
+    """
+    left = [ours] if ours else []
+    kept: list[Mapping[str, Any]] = []
+    try:
+        for group in groups:
+            hooks = []
+            for hook in group["hooks"]:
+                if not _OUR_HOOK.search(hook.get("command", "")):
+                    hooks.append(hook)
+                elif left:
+                    hooks.append({**hook, **left.pop()})
+            if hooks or not group["hooks"]:
+                kept.append({**group, "hooks": hooks})
+    except (LookupError, TypeError, AttributeError) as error:
+        raise InputError(f"these are no hooks: {groups!r}; nothing was written") from error
+    return kept + [{"hooks": [hook]} for hook in left]
 
 
 class Config:
@@ -159,7 +235,9 @@ class Config:
 
     @property
     def after(self) -> str:
-        """What `save` would write."""
+        """What `save` would write; a table that got empty is not in it."""
+        if not self.servers:
+            self._tree.pop(self.client.servers, None)
         if self.path.suffix == ".toml":
             import tomlkit  # noqa: PLC0415 (for the one client whose file is TOML)
 

@@ -6,6 +6,7 @@ import shlex
 import shutil
 import sys
 import tempfile
+import textwrap
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -16,8 +17,8 @@ from typing import Any
 import click
 
 from palatine.cli import demo_story as story
-from palatine.cli.demo_agents import SERVER, Acknowledged, Agent, CallError, Crew, Searcher, Server
-from palatine.cli.demo_story import Write
+from palatine.cli.demo_agents import SERVER, Agent, Answered, CallError, Crew, Server
+from palatine.cli.demo_story import Call
 from palatine.cli.options import Invocation, palace_class, palace_option
 from palatine.cli.output import say
 from palatine.embed import EmbedderError
@@ -32,8 +33,8 @@ _MOST_AGENTS = 200
 @click.command("demo", short_help="See four agents share one palace, one of them killed.")
 @click.option(
     "--agents",
-    type=click.IntRange(len(story.STORY), _MOST_AGENTS),
-    default=len(story.STORY),
+    type=click.IntRange(len(story.AGENTS), _MOST_AGENTS),
+    default=len(story.AGENTS),
     help="How many write at once; else 4.",
 )
 @palace_option
@@ -53,7 +54,7 @@ def demo_command(context: click.Context, agents: int) -> int:
             Agent(name, crew.server(name), list(story.writes(name, _WRITES)))
             for name in story.names(agents)
         ]
-        shipping, checkout, catalogue, operations = everybody[: len(story.STORY)]
+        shipping, checkout, catalogue, operations = everybody[: len(story.AGENTS)]
         operations.killed_after = _WRITES // 2
         _write_at_once(crew, everybody, verdict)
         before = datetime.now(UTC).isoformat()
@@ -76,7 +77,7 @@ class Verdict:
     """
 
     errors: list[str] = field(default_factory=list)
-    lost: list[Acknowledged] = field(default_factory=list)
+    lost: list[Answered] = field(default_factory=list)
 
     @property
     def held(self) -> bool:
@@ -102,7 +103,7 @@ def _write_at_once(crew: Crew, agents: Sequence[Agent], verdict: Verdict) -> Non
     _act(1, f"{len(agents)} agents write at the same time, and another process searches")
     if len(agents) > _SHOWN_AGENTS:
         say(f"Starting {len(agents) + 1} servers takes a few seconds.")
-    searcher = Searcher(crew.server("searcher"))
+    searcher = Agent("searcher", crew.server("searcher"))
     crew.work(agents, searcher)
     rows = [("agent", "process", "acknowledged", "slowest", "")]
     for agent in agents[:_SHOWN_AGENTS]:
@@ -112,31 +113,31 @@ def _write_at_once(crew: Crew, agents: Sequence[Agent], verdict: Verdict) -> Non
     _columns(rows)
     if len(agents) > _SHOWN_AGENTS:
         say(f"  ... and {len(agents) - _SHOWN_AGENTS} more testers")
-    first, last = searcher.seqs
+    seqs = [done.answer["seq"] for done in searcher.ledger] or [0]
     say(
-        f"\nThe searching process ({searcher.server.pid}) got {searcher.answers} answers meanwhile,"
-        f" the slowest after {_milliseconds(searcher.slowest_seconds)}:"
-        f"\nthe first one saw {first} changes of the palace, the last one {last}."
+        f"\nThe searching process ({searcher.server.pid}) got {len(searcher.ledger)} answers"
+        f" meanwhile, the slowest after {_milliseconds(searcher.slowest_seconds)}:"
+        f"\nthe first one saw {seqs[0]} changes of the palace, the last one {seqs[-1]}."
     )
-    for killed in agents:
-        if killed.unanswered:
-            later = sum(done.at > killed.killed_at for agent in agents for done in agent.ledger)
-            say(f"After {killed.name} was killed, {later} more writes were acknowledged to others.")
-    written = sum(len(agent.ledger) for agent in agents)
+    ledger = [done for agent in agents for done in agent.ledger]
+    killed = [agent for agent in agents if agent.unanswered]
+    for agent in killed:
+        later = sum(done.at > agent.killed_at for done in ledger)
+        say(f"After {agent.name} was killed, {later} more writes were acknowledged to others.")
     verdict.errors += searcher.errors
-    verdict.expect(last >= written, "the last search sees every acknowledged write")
-    verdict.expect(any(agent.unanswered for agent in agents), "one agent is killed as it writes")
+    verdict.expect(seqs[-1] >= len(ledger), "the last search sees every acknowledged write")
+    verdict.expect(bool(killed), "one agent is killed as it writes")
 
 
 def _reverse(shipping: Agent, catalogue: Agent, verdict: Verdict) -> None:
     _act(2, "A decision is reversed")
-    (decision, *_) = story.STORY["shipping"]
-    _quote("shipping, 11 February 2025", decision)
-    shipping.write(story.REVERSAL)
+    (decision, *_), (reversal,) = story.part("shipping"), story.part("reversal")
+    say(f"shipping, 11 February 2025:\n  {_wrapped(decision.arguments['text'])}")
+    shipping.do(reversal)
     change = {**story.CARRIER, "old": story.OLD_CARRIER, "new": story.NEW_CARRIER}
-    shipping.write(Write("kg_supersede", {**change, "at": story.SWITCHED}))
-    _quote("shipping, 6 May 2025", story.REVERSAL)
-    facts = _ask(catalogue.server, verdict, "kg_query", **story.CARRIER).get("facts", [])
+    shipping.do(Call("kg_supersede", {**change, "at": story.SWITCHED}))
+    say(f"shipping, 6 May 2025:\n  {_wrapped(reversal.arguments['text'])}")
+    facts = catalogue.ask("kg_query", **story.CARRIER).get("facts", [])
     say("catalogue, another process, asks at once what the shop ships with:")
     say(f"  {_interval(facts)}")
     right = [fact["object"] for fact in facts] == [story.NEW_CARRIER]
@@ -145,12 +146,9 @@ def _reverse(shipping: Agent, catalogue: Agent, verdict: Verdict) -> None:
 
 def _find_key(agent: Agent, verdict: Verdict) -> None:
     _act(3, "A key is found by its exact name")
-    hits = _ask(agent.server, verdict, "search", query=story.KEY, limit=3).get("hits", [])
-    hits = [hit for hit in hits if story.KEY in hit["text"]]
+    hits = agent.ask("search", query=story.KEY, limit=1).get("hits", [])
     say(f"{agent.name} searches for {story.KEY}:")
-    for hit in hits:
-        say(f"  {_wrapped(hit['text'])}\n  (by {hit['author']}, {hit['said_at']}, {hit['id']})")
-    verdict.expect(bool(hits), "the key is found")
+    verdict.expect(_show_hits(hits, story.KEY), "the key is found")
 
 
 def _find_by_meaning(folder: Path, agent: Agent, verdict: Verdict) -> None:
@@ -164,28 +162,31 @@ def _find_by_meaning(folder: Path, agent: Agent, verdict: Verdict) -> None:
         say(f"Not here: {error}")
         return
     say(f"All texts are embedded, after {_milliseconds(time.monotonic() - began)} more.")
-    hits = _ask(agent.server, verdict, "search", query=story.MEANT, limit=1).get("hits", [])
+    hits = agent.ask("search", query=story.MEANT, limit=1).get("hits", [])
     say(f"{agent.name} searches for {story.MEANT}, and finds, without a word of it:")
-    for hit in hits:
+    verdict.expect(_show_hits(hits, story.PRICES), "a text is found by what it means")
+
+
+def _show_hits(hits: Sequence[dict[str, Any]], wanted: str) -> bool:
+    """Shows the hits that hold what is wanted; whether there are any."""
+    found = [hit for hit in hits if wanted in hit["text"]]
+    for hit in found:
         say(f"  {_wrapped(hit['text'])}\n  (by {hit['author']}, {hit['said_at']}, {hit['id']})")
-    found = any(hit["text"].startswith(story.PRICES) for hit in hits)
-    verdict.expect(found, "a text is found by what it means")
+    return bool(found)
 
 
 def _ask_for_march(agent: Agent, before: str, verdict: Verdict) -> None:
     _act(5, "What did we believe in March?")
-    asked: Sequence[tuple[str, dict[str, str], str]] = (
-        ("today", {}, story.NEW_CARRIER),
-        ("in March", {"as_of": "2025-03"}, story.OLD_CARRIER),
-        ("before act 2", {"known_at": before}, story.OLD_CARRIER),
+    moment = f"known_at {before[11:19]}Z, a moment ago"
+    asked: Sequence[tuple[str, str, dict[str, str], str]] = (
+        ("today", "", {}, story.NEW_CARRIER),
+        ("in March", "as_of 2025-03", {"as_of": "2025-03"}, story.OLD_CARRIER),
+        ("before act 2", moment, {"known_at": before}, story.OLD_CARRIER),
     )
     rows = [("the shop ships with", "asked with", "")]
-    for when, how, right in asked:
-        facts = _ask(agent.server, verdict, "kg_query", **story.CARRIER, **how).get("facts", [])
-        parameter = (
-            "as_of 2025-03" if "as_of" in how else f"known_at {before[11:19]}Z, a moment ago"
-        )
-        rows.append((when, parameter if how else "", _interval(facts)))
+    for when, parameter, how, right in asked:
+        facts = agent.ask("kg_query", **story.CARRIER, **how).get("facts", [])
+        rows.append((when, parameter, _interval(facts)))
         verdict.expect([f["object"] for f in facts] == [right], f"the carrier {when} is {right}")
     _columns(rows)
     say(
@@ -204,41 +205,43 @@ def _count(crew: Crew, agents: Sequence[Agent], verdict: Verdict) -> None:
     for agent in agents:
         verdict.errors += agent.errors
         if agent.unanswered is not None:
-            there = bool(_pattern(server, agent.unanswered))
+            there = "there, whole" if _holding(server, agent.unanswered) else "not there"
             say(
                 f"{agent.name} died waiting for an answer. That write, which nobody acknowledged,"
-                f" is {'there, whole' if there else 'not there'}.\n"
+                f" is {there}.\n"
             )
-    for what in (*verdict.errors, *(f"lost: {done.write.arguments}" for done in verdict.lost)):
+    for what in (*verdict.errors, *(f"lost: {done.call.arguments}" for done in verdict.lost)):
         say(f"  {what}")
-    slowest = max(agent.slowest_seconds for agent in agents)
-    say(f"{'writes acknowledged':21}{len(ledger):>8}", bold=True)
-    say(f"{'lost':21}{len(verdict.lost):>8}", bold=True)
-    say(f"{'errors':21}{len(verdict.errors):>8}", bold=True)
-    say(f"{'slowest wait':21}{_milliseconds(slowest):>8}", bold=True)
+    counted = {
+        "writes acknowledged": len(ledger),
+        "lost": len(verdict.lost),
+        "errors": len(verdict.errors),
+        "slowest wait": _milliseconds(max(agent.slowest_seconds for agent in agents)),
+    }
+    for name, value in counted.items():
+        say(f"{name:21}{value:>8}", bold=True)
     say(f"{'again with 64 agents':21}    {_program()} demo --agents 64")
 
 
-def _is_there(server: Server, done: Acknowledged) -> bool:
+def _is_there(server: Server, done: Answered) -> bool:
     try:
-        if done.write.tool == "add_drawer":
+        if done.call.tool == "add_drawer":
             found = server.call("get_drawer", id=done.ref)
-            return all(found[key] == done.write.arguments[key] for key in ("text", "wing", "room"))
-        return done.ref in _pattern(server, done.write)
+            return all(found[key] == done.call.arguments[key] for key in ("text", "wing", "room"))
+        return done.ref in _holding(server, done.call)
     except CallError:
         return False
 
 
-def _pattern(server: Server, write: Write) -> list[str]:
+def _holding(server: Server, write: Call) -> list[str]:
     """The ids of what holds what was written; of a drawer, those with its text."""
     given = write.arguments
     if write.tool == "add_drawer":
         hits = server.call("search", query=given["text"], limit=10)["hits"]
         return [hit["id"] for hit in hits if hit["text"] == given["text"]]
-    names = {"subject": given["subject"], "predicate": given["predicate"]}
-    object_ = given.get("object") or given["new"]
-    answer = server.call("kg_query", **names, object=object_, state="all")
-    return [fact["id"] for fact in answer["facts"]]
+    asked = {name: given[name] for name in ("subject", "predicate")}
+    asked["object"] = given.get("object") or given["new"]
+    return [fact["id"] for fact in server.call("kg_query", **asked, state="all")["facts"]]
 
 
 def _show_commands(folder: Path) -> None:
@@ -256,46 +259,24 @@ def _show_commands(folder: Path) -> None:
 def _program() -> str:
     """How this program is called from a shell: shortly where that leads to this installation."""
     script = Path(sys.executable).with_name("palatine")
-    on_path = shutil.which("palatine")
-    if on_path is not None and Path(on_path) == script:
+    if shutil.which("palatine") == str(script):
         return "palatine"
-    return (
-        shlex.quote(str(script))
-        if script.exists()
-        else f"{shlex.quote(sys.executable)} -P -m palatine"
-    )
-
-
-def _ask(server: Server, verdict: Verdict, tool: str, **arguments: Any) -> dict[str, Any]:
-    try:
-        return server.call(tool, **arguments)
-    except CallError as error:
-        verdict.errors.append(str(error))
-        return {}
+    return shlex.join([str(script)] if script.exists() else [sys.executable, *SERVER[:-1]])
 
 
 def _act(number: int, title: str) -> None:
     say(f"\n{number}. {title}", bold=True)
 
 
-def _quote(who: str, write: Write) -> None:
-    say(f"{who}:\n  {_wrapped(write.arguments['text'])}")
-
-
 def _wrapped(text: str) -> str:
-    lines, line = [], ""
-    for word in text.split():
-        if len(line) + len(word) > 90:
-            lines.append(line)
-            line = ""
-        line = f"{line} {word}".strip()
-    return "\n  ".join([*lines, line])
+    return "\n  ".join(textwrap.wrap(text, 90, break_long_words=False, break_on_hyphens=False))
 
 
 def _interval(facts: Sequence[dict[str, Any]]) -> str:
     shown = [
-        f"{fact['object']}, {'from' if fact['valid_to'] else 'since'} {fact['valid_from']}"
-        + (f" to {fact['valid_to']}" if fact["valid_to"] else "")
+        f"{fact['object']}, from {fact['valid_from']} to {fact['valid_to']}"
+        if fact["valid_to"]
+        else f"{fact['object']}, since {fact['valid_from']}"
         for fact in facts
     ]
     return "; ".join(shown) or "nothing"
@@ -303,7 +284,7 @@ def _interval(facts: Sequence[dict[str, Any]]) -> str:
 
 def _columns(rows: Sequence[Sequence[str]]) -> None:
     """Prints rows aligned, the same on a terminal and in a pipe; the first row is their head."""
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     for row in rows:
         cells = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))
         say(f"  {'  '.join(cells)}".rstrip())

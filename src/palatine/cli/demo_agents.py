@@ -7,20 +7,18 @@ import os
 import subprocess
 import sys
 from collections.abc import Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import ExitStack
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
-from threading import Barrier, BrokenBarrierError, Event, Timer
+from threading import Event, Timer
 from time import monotonic
-from types import TracebackType
 from typing import Any, Self
 
-from palatine.cli.demo_story import QUESTIONS, Write
+from palatine.cli.demo_story import QUESTIONS, Call
 from palatine.config import environment
 from palatine.errors import StoreError
 
 _PATIENCE_SECONDS = 300
-_EXIT_SECONDS = 10
 SERVER = ("-P", "-m", "palatine", "mcp")
 """Arguments of this interpreter. `-P`: files of the folder that an agent works in are not ours."""
 
@@ -35,11 +33,10 @@ class Server:
     def __init__(self, palace: str, client: str) -> None:
         self._client = client
         self._sent = 0
-        whole = {k: v for k, v in environment().items() if k != "PALATINE_WING"}
         self._process = subprocess.Popen(
             [sys.executable, *SERVER, "--palace", palace],
             cwd=os.sep,  # above the working folder's palatine.toml, which may name a wing
-            env=whole,
+            env={k: v for k, v in environment().items() if k != "PALATINE_WING"},
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
         )
@@ -48,23 +45,10 @@ class Server:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         """Ends the process as a client does: by the end of its input."""
-        for pipe in (self._process.stdin, self._process.stdout):
-            try:
-                if pipe is not None:
-                    pipe.close()
-            except OSError:
-                pass
-        try:
-            self._process.wait(_EXIT_SECONDS)
-        except subprocess.TimeoutExpired:
-            self.kill()
+        with suppress(OSError), self._process:  # closes the pipes and waits
+            pass
 
     def start(self) -> None:
         """Introduces the client and has the palace opened.
@@ -84,16 +68,16 @@ class Server:
         Raises:
             CallError: it answered with an error, or not at all.
         """
-        self.send(tool, arguments)
+        self.send(Call(tool, arguments))
         result = self._receive()
         if result["isError"]:
             raise CallError(f"{tool}: {result['content'][0]['text']}")
         answer: dict[str, Any] = result["structuredContent"]
         return answer
 
-    def send(self, tool: str, arguments: dict[str, Any]) -> None:
+    def send(self, call: Call) -> None:
         """Asks, and does not wait for the answer."""
-        self._request("tools/call", {"name": tool, "arguments": arguments})
+        self._request("tools/call", {"name": call.tool, "arguments": call.arguments})
 
     def kill(self) -> int:
         """Ends the process where it stands; returns its exit code."""
@@ -123,12 +107,18 @@ class Server:
 
 
 @dataclass(frozen=True, slots=True)
-class Acknowledged:
-    """A write that was answered: the id of what was written, and when the answer came."""
+class Answered:
+    """A call that was answered: how, when, and after how long."""
 
-    write: Write
-    ref: str
+    call: Call
+    answer: dict[str, Any]
     at: float
+    seconds: float
+
+    @property
+    def ref(self) -> str:
+        """The id of what was written."""
+        return str(self.answer["id"] if "id" in self.answer else self.answer["fact"]["id"])
 
 
 @dataclass(slots=True)
@@ -142,145 +132,88 @@ class Agent:
 
     name: str
     server: Server
-    writes: Sequence[Write] = ()
+    writes: Sequence[Call] = ()
     killed_after: int | None = None
-    ledger: list[Acknowledged] = field(default_factory=list)
+    ledger: list[Answered] = field(default_factory=list)
     errors: list[str] = field(default_factory=list)
-    slowest_seconds: float = 0.0
-    unanswered: Write | None = None
+    unanswered: Call | None = None
     killed_at: float = 0.0
-    exit_code: int | None = None
+
+    @property
+    def slowest_seconds(self) -> float:
+        """The longest wait for what stands in the ledger."""
+        return max((done.seconds for done in self.ledger), default=0.0)
 
     def work(self) -> None:
         """Writes all it has to write."""
         for write in self.writes:
             if len(self.ledger) == self.killed_after:
-                self.server.send(write.tool, write.arguments)
-                self.exit_code = self.server.kill()
+                self.server.send(write)
+                self.server.kill()
                 self.unanswered, self.killed_at = write, monotonic()
                 return
-            self.write(write)
-
-    def write(self, write: Write) -> dict[str, Any]:
-        """Makes one write and enters it in the ledger; an error is kept, the answer then empty."""
-        began = monotonic()
-        try:
-            answer = self.server.call(write.tool, **write.arguments)
-        except CallError as error:
-            self.errors.append(str(error))
-            return {}
-        ended = monotonic()
-        self.slowest_seconds = max(self.slowest_seconds, ended - began)
-        ref = answer["id"] if "id" in answer else answer["fact"]["id"]
-        self.ledger.append(Acknowledged(write, ref, ended))
-        return answer
-
-
-@dataclass(slots=True)
-class Searcher:
-    """The process that searches while the others write.
-
-    Attributes:
-        seqs: the palace's last change, as the first and the last answer saw it.
-    """
-
-    server: Server
-    answers: int = 0
-    seqs: tuple[int, int] = (0, 0)
-    slowest_seconds: float = 0.0
-    errors: list[str] = field(default_factory=list)
+            self.do(write)
 
     def search_until(self, done: Event) -> None:
         """Searches one question after the other until it is done, once at least."""
-        while True:
+        last = False
+        while not last and not self.errors:
             last = done.is_set()
-            began = monotonic()
-            try:
-                seq = self.server.call("search", query=QUESTIONS[self.answers % len(QUESTIONS)])[
-                    "seq"
-                ]
-            except CallError as error:
-                self.errors.append(str(error))
-                return
-            self.slowest_seconds = max(self.slowest_seconds, monotonic() - began)
-            self.seqs = (self.seqs[0] if self.answers else seq, seq)
-            self.answers += 1
-            if last:
-                return
+            self.do(Call("search", {"query": QUESTIONS[len(self.ledger) % len(QUESTIONS)]}))
+
+    def do(self, call: Call) -> None:
+        """Makes a call and enters it in the ledger, unless it fails."""
+        began = monotonic()
+        if answer := self.ask(call.tool, **call.arguments):
+            ended = monotonic()
+            self.ledger.append(Answered(call, answer, ended, ended - began))
+
+    def ask(self, tool: str, **arguments: Any) -> dict[str, Any]:
+        """What the tool answers; an error is kept, the answer then empty."""
+        try:
+            return self.server.call(tool, **arguments)
+        except CallError as error:
+            self.errors.append(str(error))
+            return {}
 
 
-class Crew:
+class Crew(ExitStack):
     """All processes of the demo. Leaving the block ends those that still run."""
 
     def __init__(self, palace: str) -> None:
+        super().__init__()
         self._palace = palace
         self._servers: list[Server] = []
-        self._stack = ExitStack()
-        # A server that never answers must not keep the demo for ever.
-        self._watch = Timer(_PATIENCE_SECONDS, self._kill_all)
-
-    def __enter__(self) -> Self:
-        self._watch.start()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._watch.cancel()
-        self._stack.close()
+        # A server that never answers, or never ends, must not keep the demo for ever.
+        watch = Timer(_PATIENCE_SECONDS, self._kill_all)
+        watch.start()
+        self.callback(watch.cancel)
 
     def server(self, client: str) -> Server:
         """A new server process for this client."""
-        server = self._stack.enter_context(Server(self._palace, client))
+        server = self.enter_context(Server(self._palace, client))
         self._servers.append(server)
         return server
 
-    def work(self, agents: Sequence[Agent], searcher: Searcher) -> None:
-        """Lets all agents write at once, beginning together, while the searcher searches.
+    def work(self, agents: Sequence[Agent], searcher: Agent) -> None:
+        """Lets all agents write at once, when all have started, while the searcher searches.
 
         Raises:
             CallError: a server could not open the palace.
         """
-        together = Barrier(len(agents) + 1)
         done = Event()
-
-        def begin(server: Server) -> None:
-            try:
-                server.start()
-            except BaseException:
-                together.abort()
-                raise
-            together.wait()
-
-        def write(agent: Agent) -> None:
-            begin(agent.server)
-            agent.work()
-
-        def search() -> None:
-            begin(searcher.server)
-            searcher.search_until(done)
-
         with ThreadPoolExecutor(len(agents) + 1) as threads:
             try:
-                searching = threads.submit(search)
-                _check([threads.submit(write, agent) for agent in agents])
-                done.set()
-                _check([searching])
+                list(threads.map(lambda each: each.server.start(), (*agents, searcher)))
+                searching = threads.submit(searcher.search_until, done)
+                list(threads.map(Agent.work, agents))
             except BaseException:
                 self._kill_all()
-                done.set()
                 raise
+            finally:
+                done.set()
+        searching.result()
 
     def _kill_all(self) -> None:
         for server in self._servers:
             server.kill()
-
-
-def _check(futures: Sequence[Future[None]]) -> None:
-    """Waits for all; raises why one could not begin, rather than that others waited for it."""
-    errors = filter(None, [future.exception() for future in futures])
-    for error in sorted(errors, key=lambda error: isinstance(error, BrokenBarrierError)):
-        raise error

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterable, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import click
 
-from palatine import pictures
+from palatine import config, pictures
 from palatine.beliefs import describe
 from palatine.cli.options import (
     Invocation,
@@ -18,11 +20,11 @@ from palatine.cli.options import (
     wing_option,
     writing,
 )
-from palatine.cli.output import give, hint, on_terminal, one_line, say, table
+from palatine.cli.output import give, hint, on_terminal, one_line, progress, say, table
 from palatine.cli.transfer import new_file
 from palatine.errors import InputError
 from palatine.mcp import answers
-from palatine.types import Fact
+from palatine.types import Cardinality, Fact
 
 _TIME = "TIME"
 _MOST = 10_000
@@ -285,6 +287,113 @@ def _export(file: str, format_: str | None, name: str | None, **asked: Any) -> i
         target.write(drawn.encode())
     say(f"{len(facts)} facts drawn to {file}")
     return 0
+
+
+@kg_command.command("extract", short_help="Read notes for facts.")
+@click.option("--room", metavar="NAME", help="Only notes of this room.")
+@click.option("--conversations", is_flag=True, help="Texts of conversations, too.")
+@click.option("--endpoint", metavar="URL", help="Send the texts to this OpenAI-compatible model.")
+@click.option("--model", metavar="NAME", help="The model's name at the endpoint.")
+@wing_option(help="Only notes of this wing.")
+@writing
+@session_option
+def _extract(run: Invocation, endpoint: str | None, model: str | None, **asked: Any) -> int:
+    """Reads notes for facts that they plainly state; again, only what has changed since.
+
+    Each fact names its drawer and line. One that no note states any more is not believed any
+    longer; one that you have changed stays. Nothing leaves the computer, unless --endpoint names
+    a model: it then gets each note, with keys and passwords masked; its own key, if it wants one,
+    is PALATINE_FACTS_KEY. Interrupted, it goes on next time. Exit code 6 when a text could not be
+    read.
+
+    \b
+      palatine kg extract --wing teashop
+      palatine kg extract --endpoint http://localhost:11434/v1 --model qwen3
+    """  # noqa: D301 (the mark tells click not to wrap)
+    if bool(endpoint) != bool(model):
+        raise InputError("an endpoint has many models: give both, --endpoint URL and --model NAME")
+    from palatine.ingest.ask import Asking  # noqa: PLC0415 (the rules of secrets take 0.2 s)
+
+    key = config.setting("facts_key")[0]
+    reader = Asking(endpoint, model or "", api_key=key) if endpoint else None
+    with run.open() as palace, progress("reading") as told:
+        seen = (lambda done: told(done.read, 0)) if told else None
+        done = palace.extract(reader=reader, progress=seen, **asked)
+    if run.json:
+        give(asdict(done))
+    else:
+        say(
+            f"{done.read} notes read; facts: {done.added} added, {done.known} known,"
+            f" {done.withdrawn} withdrawn, {done.refused} refused"
+            + (f"; secrets masked: {done.masked}" if done.masked else "")
+        )
+        if done.problems:
+            table(("text", "not read"), [(each.path, each.reason) for each in done.problems])
+    return 6 if done.problems else 0
+
+
+@kg_command.command("conflicts", short_help="List facts that contradict each other.")
+@click.option("--unsaid", is_flag=True, help="Also where nobody has said single or many.")
+@click.option("--limit", type=int, default=100, help="Most contradictions; else 100.")
+@_WING
+@reading
+def _conflicts(run: Invocation, unsaid: bool, **asked: Any) -> None:
+    """Lists where several objects of a single predicate hold at the same time; changes nothing.
+
+    Each fact comes with where it was read, and the command that ends it. `kg predicate` says that
+    a predicate takes one object at a time.
+
+    \b
+      palatine kg conflicts
+      palatine kg conflicts --unsaid
+    """  # noqa: D301 (the mark tells click not to wrap)
+    with run.open_to_read() as palace:
+        found = palace.knowledge.contradictions(unsaid=unsaid, **asked)
+    if run.json:
+        told = [
+            {
+                "single": each.cardinality == "single",
+                "facts": [answers.fact(fact) | {"end": _ending(fact)} for fact in each.facts],
+            }
+            for each in found
+        ]
+        give({"contradictions": told})
+        return
+    rows = [
+        (fact.id, describe(fact), fact.wing, fact.source or fact.drawer, _ending(fact))
+        for each in found
+        for fact in each.facts
+    ]
+    if rows:
+        table(("fact", "says", "wing", "read in", "to end it"), rows)
+    elif not unsaid:
+        hint("no single predicate has two objects at a time; --unsaid shows others that may")
+
+
+def _ending(fact: Fact) -> str:
+    wing = ["--wing", fact.wing] if fact.wing else []
+    names = (fact.subject, fact.predicate, fact.object)
+    return shlex.join(["palatine", "kg", "end", *wing, "--", *names])
+
+
+@kg_command.command("predicate", short_help="Say whether a predicate takes one object or many.")
+@click.argument("name")
+@click.argument("cardinality", type=click.Choice(["single", "many"]))
+@writing
+@session_option
+def _predicate(run: Invocation, name: str, cardinality: Cardinality) -> None:
+    """Says whether a subject has one object of predicate NAME at a time, or may have many.
+
+    \b
+      palatine kg predicate works_at single
+    """  # noqa: D301 (the mark tells click not to wrap)
+    with run.open() as palace:
+        palace.knowledge.set_predicate(name, cardinality)
+        known = palace.knowledge.predicates()
+    if run.json:
+        give({"predicates": known})
+    else:
+        say(f"{name} takes {'one object at a time' if cardinality == 'single' else 'many objects'}")
 
 
 @kg_command.command("stats", short_help="Count facts.")

@@ -4,17 +4,30 @@ from __future__ import annotations
 
 import difflib
 import json
+import shlex
 import subprocess
 import tempfile
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from threading import Timer
 from typing import Any, TypeAlias
 
 import click
 
-from palatine.cli.clients import CLIENTS, ENTRY, Config, installed, server_command
-from palatine.cli.options import Invocation, reading
+from palatine import config as settings
+from palatine.cli.clients import (
+    CLIENTS,
+    ENTRY,
+    HOOKED,
+    HOOKS,
+    Config,
+    hook_command,
+    installed,
+    server_command,
+    with_hook,
+)
+from palatine.cli.options import Invocation, palace_class, reading
 from palatine.cli.output import give, hint, say, table
 from palatine.errors import NotFoundError, PalatineError
 
@@ -28,7 +41,8 @@ Request: TypeAlias = tuple[str, Mapping[str, Any]]
 @click.argument("client", required=False, type=click.Choice(list(CLIENTS)))
 @click.option("--list", "listing", is_flag=True, help="Show which clients are on this machine.")
 @click.option("--dry-run", is_flag=True, help="Only show what would change.")
-@click.option("--remove", is_flag=True, help="Take the entry out again.")
+@click.option("--remove", is_flag=True, help="Take the entry, or the hooks, out again.")
+@click.option("--hooks", is_flag=True, help="The hooks instead of the server: brief, recall, save.")
 @click.option(
     "--replace-mempalace",
     is_flag=True,
@@ -41,9 +55,13 @@ def install_command(
     listing: bool,
     dry_run: bool,
     remove: bool,
+    hooks: bool,
     replace_mempalace: bool,
 ) -> int:
     """Puts the palace into a client's list of MCP servers, then checks that it works.
+
+    With --hooks (Claude Code and Codex) it puts Palatine among the client's hooks: sessions begin
+    with a briefing, prompts recall what matters to them, and conversations file themselves.
 
     Shows what it changes, touches no other entry, and keeps the file as it was beside it
     (.before-palatine). Again is no change. The check starts the server as the client would, on a
@@ -52,22 +70,25 @@ def install_command(
     \b
       palatine install --list
       palatine install claude-code
+      palatine install claude-code --hooks
       palatine install codex --palace ~/work/memory --dry-run
     """  # noqa: D301 (the mark tells click not to wrap)
     if listing or client is None:
         _list(run)
         return 0
-    config = Config(CLIENTS[client])
-    if remove:
-        if ENTRY not in config.servers:
-            raise NotFoundError(f"{config.path} has no server {ENTRY!r}; nothing was written")
-        del config.servers[ENTRY]
-        words = None
+    if hooks and (client not in HOOKED or replace_mempalace):
+        raise click.UsageError(f"--hooks is for {' and '.join(HOOKED)}, and stands alone")
+    config = Config((HOOKED if hooks else CLIENTS)[client])
+    palace = run.palace and run.folder
+    words = server_command(palace, compat=replace_mempalace)
+    if hooks:
+        _hook(config, palace, remove=remove)
+    elif remove:
+        _leave(config)
     else:
-        words = server_command(run.palace and run.folder, compat=replace_mempalace)
         _enter(config, words, replace_mempalace=replace_mempalace)
     changed = _write(config, dry_run=dry_run)
-    seen = self_check(words) if words and not dry_run else []
+    seen = [] if remove or dry_run else check_hooks(client) if hooks else self_check(words)
     if run.json:
         give({"file": str(config.path), "changed": changed, "written": changed and not dry_run})
     elif seen:
@@ -80,18 +101,43 @@ def install_command(
 def _list(run: Invocation) -> None:
     rows = []
     for name, client in CLIENTS.items():
-        try:
+        has, hooked = False, ""
+        with suppress(PalatineError):
             has = ENTRY in Config(client).servers
-        except PalatineError:
-            has = False
+        with suppress(PalatineError):
+            hooked = "hooks" if name in HOOKED and _is_hooked(Config(HOOKED[name])) else ""
         state = "connected" if has else "found" if installed(client) else "not found"
-        rows.append((name, client.title, state, client.path))
+        rows.append((name, client.title, state, client.path, hooked))
+    names = ("client", "title", "state", "file", "hooks")
     if run.json:
-        names = ("client", "title", "state", "file")
         give([dict(zip(names, map(str, row), strict=True)) for row in rows])
         return
-    table(("client", "title", "state", "file"), rows)
+    table(names, rows)
     hint("palatine install CLIENT connects one")
+
+
+def _is_hooked(config: Config) -> bool:
+    return any(with_hook(groups, None) != groups for groups in config.servers.values())
+
+
+def _hook(config: Config, palace: str | None, *, remove: bool) -> None:
+    """Sets our hooks, or takes them out; others stay as they are."""
+    if remove and not _is_hooked(config):
+        raise NotFoundError(f"{config.path} has no hook of Palatine; nothing was written")
+    for event, seconds in HOOKS.items():
+        command = shlex.join(hook_command(event, palace))
+        ours = {"type": "command", "command": command, "timeout": seconds}
+        groups = with_hook(config.servers.get(event, []), None if remove else ours)
+        if groups:
+            config.servers[event] = groups
+        else:
+            config.servers.pop(event, None)
+
+
+def _leave(config: Config) -> None:
+    if ENTRY not in config.servers:
+        raise NotFoundError(f"{config.path} has no server {ENTRY!r}; nothing was written")
+    del config.servers[ENTRY]
 
 
 def _enter(config: Config, words: Sequence[str], *, replace_mempalace: bool) -> None:
@@ -144,6 +190,55 @@ def self_check(words: Sequence[str]) -> list[str]:
         f"checked: {server['name']} {server['version']} answers with {len(listed['tools'])} tools;"
         " in a palace to throw away it kept a text and found it again"
     ]
+
+
+def check_hooks(client: str) -> list[str]:
+    """Runs each hook once as the client would, on a palace to throw away; says what it saw.
+
+    Raises:
+        PalatineError: a hook did not do what it should.
+    """
+    codex = client == "codex"
+    with tempfile.TemporaryDirectory(prefix="palatine-check-") as folder:
+        transcript = Path(folder, "rollout-check.jsonl" if codex else "check.jsonl")
+        transcript.write_text("".join(f"{json.dumps(r)}\n" for r in _SAID[client]), "utf-8")
+        place = str(Path(folder, "palace"))
+        given = {"session_id": "check", "cwd": folder, "transcript_path": str(transcript)}
+        with palace_class().open(place, embedder="none") as palace:
+            palace.add(_PROBE, pinned=True)
+            for event in HOOKS:
+                told = _told(hook_command(event, place), {**given, "hook_event_name": event})
+                if event in ("SessionStart", "UserPromptSubmit") and _PROBE not in told:
+                    raise PalatineError(f"self-check: {event} did not tell what the palace holds")
+            drawers = palace.status().drawers
+        settings.forget(place)
+    if drawers != 2:  # the probe, and the one exchange
+        raise PalatineError(
+            f"self-check: {drawers - 1} drawers were filed of one exchange, see log"
+        )
+    seen = [
+        "checked: SessionStart and UserPromptSubmit told what a palace to throw away holds;"
+        " Stop, PreCompact and SessionEnd filed a conversation there, once"
+    ]
+    return seen + ["Codex runs a new hook once you trust it: /hooks in Codex"] * codex
+
+
+def _told(command: Sequence[str], given: Mapping[str, object]) -> str:
+    """What a hook prints, run as clients do: by a shell; it sees no setting of the user's."""
+    mine = [name for name in settings.environment() if name.startswith("PALATINE_")]
+    done = subprocess.run(
+        shlex.join(command),
+        shell=True,
+        cwd=str(given["cwd"]),
+        env={name: v for name, v in settings.environment().items() if name not in mine},
+        input=json.dumps({**given, "prompt": _PROBE, "palatine_waits": True}).encode(),
+        capture_output=True,
+        timeout=_CHECK_SECONDS,
+        check=False,
+    )
+    if done.returncode or done.stderr:
+        raise PalatineError(f"self-check: {command} ended with {done.returncode}: {done.stderr!r}")
+    return done.stdout.decode()
 
 
 def _without_palace(words: Sequence[str]) -> list[str]:
@@ -208,3 +303,25 @@ _COMPAT_CALLS = _calls(
     {"wing": "check", "room": "check", "content": _PROBE},
     "mempalace_search",
 )
+_SAID: Mapping[str, Sequence[Mapping[str, object]]] = {
+    "claude-code": (
+        {
+            "type": "user",
+            "sessionId": "check",
+            "uuid": "1",
+            "message": {"role": "user", "content": "Does it remember?"},
+        },
+    ),
+    "codex": (
+        {"type": "session_meta", "payload": {"id": "check"}},
+        {
+            "type": "response_item",
+            "payload": {
+                "type": "message",
+                "role": "user",
+                "content": [{"type": "input_text", "text": "Does it remember?"}],
+            },
+        },
+    ),
+}
+"""One exchange, as each client's transcript has it."""

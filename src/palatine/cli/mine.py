@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
+from palatine import config
+from palatine.cli import INTERRUPTED
 from palatine.cli.options import Invocation, palace_option, session_option, writing
-from palatine.cli.output import give, hint, say, table
+from palatine.cli.output import give, hint, progress, say, table
 
 if TYPE_CHECKING:
     from palatine.ingest.mine import Mined
@@ -24,6 +26,7 @@ UNREAD = 6
 @click.option("--root", default="", help="What sources are named by; else the project's name.")
 @click.option("--prune", is_flag=True, help="Delete what was mined of files that are gone.")
 @click.option("--verbatim", is_flag=True, help="Do not mask keys, tokens and passwords.")
+@click.option("--facts", is_flag=True, help="Read notes for facts, too.")
 @click.option("--no-embed", is_flag=True, help="Leave search by meaning to others.")
 @writing
 @session_option
@@ -35,13 +38,15 @@ def mine_command(
     root: str,
     prune: bool,
     verbatim: bool,
+    facts: bool,
     no_embed: bool,
 ) -> int:
     """Files folders and files; again, only what has changed since.
 
     Reads text, code, Markdown, and transcripts of Claude Code, Codex, Gemini CLI, claude.ai and
     ChatGPT; leaves out what .gitignore and .palatineignore name, binary files, and files of
-    secrets. Keys, tokens and passwords in texts are masked. Interrupt it at any moment: what is
+    secrets. Keys, tokens and passwords in texts are masked. --facts also reads the notes (Markdown,
+    text; no conversations) for facts that they plainly state. Interrupt it at any moment: what is
     filed stays, and the next run goes on. Exit code 6 when a file could not be read.
 
     \b
@@ -51,31 +56,55 @@ def mine_command(
     """  # noqa: D301 (the mark tells click not to wrap)
     from palatine.ingest.mine import Options  # noqa: PLC0415 (the rules take 0.2 s to load)
 
-    done = []
-    with run.open(create=True, whole=bool(wing)) as palace:
-        for path in paths:
-            where = wing or run.scope
-            options = Options(wing=where, room=room, root=root, verbatim=verbatim, prune=prune)
-            done.append(palace.mine(path, options=options))
-        embedded = None if no_embed else palace.embed()
+    done: dict[Path, Mined] = {}
+    try:
+        with run.open(create=True, whole=bool(wing)) as palace:
+            for path in paths:
+                where = wing or run.scope
+                kept = {"verbatim": verbatim, "prune": prune, "facts": facts}
+                options = Options(wing=where, room=room, root=root, **kept)
+                with progress(f"mining {path.name}") as told:
+
+                    def note(mined: Mined, total: int, path: Path = path, told: Any = told) -> None:
+                        done[path] = mined
+                        if told:
+                            read = mined.files + mined.unchanged
+                            told(read, total - read)
+
+                    done[path] = palace.mine(path, options=options, progress=note)
+            no_embed |= config.setting("embedder", palace=run.folder)[0] == "none"
+            with progress("embedding") as told:
+                embedded = None if no_embed else palace.embed(progress=told)
+    except KeyboardInterrupt:
+        filed = sum(each.added + each.changed for each in done.values())
+        hint(f"interrupted: {filed} drawers were filed and stay; the next run goes on from there")
+        return INTERRUPTED
     if run.json:
-        mined = [asdict(each) for each in done]
+        mined = [asdict(each) for each in done.values()]
         give({"mined": mined, "embedded": embedded.stored if embedded else 0})
     else:
-        for each in done:
+        for each in done.values():
             _show(each)
         if embedded:
             say(f"{embedded.stored} passages embedded")
-    return UNREAD if any(each.problems for each in done) else 0
+    return UNREAD if any(each.problems for each in done.values()) else 0
 
 
-def _show(done: Mined) -> None:
+def in_words(done: Mined) -> str:
+    """What came of mining, in a line."""
     masked = ", ".join(f"{count} {kind}" for kind, count in done.masked.items())
-    say(
+    return (
         f"{done.root}: {done.files} files read, {done.unchanged} unchanged; drawers: {done.added}"
         f" added, {done.changed} changed, {done.removed} removed"
         + (f"; masked: {masked}" if masked else "")
     )
+
+
+def _show(done: Mined) -> None:
+    say(in_words(done))
+    if done.facts and done.facts.read:
+        read = done.facts
+        say(f"{read.read} notes read: {read.added} facts added, {read.withdrawn} withdrawn")
     if done.gone and not done.removed:
         hint(f"{len(done.gone)} mined files are gone; --prune deletes what was mined of them")
     if done.problems:

@@ -67,13 +67,14 @@ class Invocation:
         create: bool = False,
         whole: bool = False,
         embedder: Embedder | str | None = None,
+        background: bool = False,
     ) -> Palace:
         """Opens the palace to write.
 
         Args:
             create: make one where there never was one.
             whole: all wings, whatever the command is limited to; for what cares for the files.
-            embedder: see `Palace.open`.
+            embedder, background: see `Palace.open`.
         """
         agent, session = self.who
         return palace_class().open(
@@ -83,6 +84,7 @@ class Invocation:
             session=session,
             wing="" if whole else self.scope,
             embedder=embedder,
+            background=background,
         )
 
     def open_to_read(self, *, whole: bool = False) -> Palace:

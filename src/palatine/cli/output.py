@@ -93,8 +93,15 @@ def progress(what: str) -> Iterator[Callable[[int, int], None] | None]:
         return
     # Only where a bar is drawn: rich takes longer to load than most commands take to run.
     from rich.console import Console  # noqa: PLC0415
-    from rich.progress import Progress  # noqa: PLC0415
+    from rich.progress import Progress, TextColumn, TimeRemainingColumn  # noqa: PLC0415
 
-    with Progress(console=Console(stderr=True), transient=True) as drawn:
-        task = drawn.add_task(what, total=None)
-        yield lambda done, left: drawn.update(task, completed=done, total=done + left)
+    counted = (TextColumn("{task.completed}/{task.total} {task.fields[rate]}"),)
+    columns = (*Progress.get_default_columns()[:2], *counted, TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as drawn:
+        task = drawn.add_task(what, total=None, rate="")
+
+        def told(done: int, left: int) -> None:
+            rate = f"{done / (drawn.tasks[task].elapsed or 1):.0f}/s"
+            drawn.update(task, completed=done, total=done + left, rate=rate)
+
+        yield told

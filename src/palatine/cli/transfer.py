@@ -7,17 +7,21 @@ import shutil
 import sys
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict
 from pathlib import Path
-from typing import BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 
 import click
 
+from palatine.cli.mine import UNREAD
 from palatine.cli.options import Invocation, reading, session_option, writing
 from palatine.cli.output import give, hint, on_terminal, progress, say, table
 from palatine.errors import InputError
 from palatine.types import Imported, Written
+
+if TYPE_CHECKING:
+    from palatine.imports.base import Brought
 
 _OURS = b'{"palatine": "export"'
 
@@ -90,33 +94,58 @@ def new_file(path: Path, *, mark: bytes = _OURS, what: str = "export") -> Iterat
         raise
 
 
-@click.command("import", short_help="Add from an export what is not here.")
-@click.argument("file", metavar="FILE|-")
+@click.command("import", short_help="Add from an export, or another product, what is not here.")
+@click.argument("what", metavar="[PRODUCT] PATH|-", nargs=-1, required=True)
 @click.option("--dry-run", is_flag=True, help="Write nothing; say what would be added.")
 @writing
 @session_option
-def import_command(run: Invocation, file: str, dry_run: bool) -> None:
+def import_command(run: Invocation, what: tuple[str, ...], dry_run: bool) -> int:
     """Adds from an export what the palace does not hold; `-` reads it from standard input.
 
     Into a new palace it makes an equal one. What is here stays as it is, and is told where the
     export has it otherwise; the same import again changes nothing. An export that was cut off, or
     that cannot be used as a whole, is refused before anything is written.
-    """
-    with (
-        _source(file) as source,
-        run.open(create=not dry_run) as palace,
-        progress("importing") as told,
-    ):
-        done = palace.import_from(source, dry_run=dry_run, progress=told)
+
+    With a PRODUCT, `mempalace`, `server-memory` or `basic-memory`, what that one keeps at PATH is
+    added. Single records that cannot be used are listed; the exit code is then 6.
+
+    \b
+      palatine import memory.jsonl
+      palatine import mempalace ~/.mempalace
+      palatine import server-memory memory.jsonl
+      palatine import basic-memory ~/basic-memory
+    """  # noqa: D301 (the mark tells click not to wrap)
+    if len(what) > 2:
+        raise click.UsageError("give one PATH, or a PRODUCT and one PATH")
+    brought: Brought | None = None
+    with ExitStack() as stack:
+        source = stack.enter_context(_source(what[0])) if len(what) == 1 else None
+        palace = stack.enter_context(run.open(create=not dry_run))
+        told = stack.enter_context(progress("importing"))
+        if source is None:
+            brought = palace.import_other(*what, dry_run=dry_run, progress=told)
+            done = brought.imported
+        else:
+            done = palace.import_from(source, dry_run=dry_run, progress=told)
     if run.json:
-        give(asdict(done))
-        return
-    rows = [
-        (name, *(each.get(name, 0) for each in (done.added, done.known, done.differing)))
-        for name in sorted(done.added.keys() | done.known.keys() | done.differing.keys())
-    ]
-    table(("", "would be added" if dry_run else "added", "known", "differs"), rows)
-    _tell(done, dry_run=dry_run)
+        give(asdict(brought or done))
+    else:
+        rows = [
+            (name, *(each.get(name, 0) for each in (done.added, done.known, done.differing)))
+            for name in sorted(done.added.keys() | done.known.keys() | done.differing.keys())
+        ]
+        table(("", "would be added" if dry_run else "added", "known", "differs"), rows)
+        _tell(done, dry_run=dry_run)
+        if brought:
+            _tell_brought(brought)
+    return UNREAD if brought and brought.problems else 0
+
+
+def _tell_brought(done: Brought) -> None:
+    hint(", ".join(f"{count} {what}" for what, count in done.counts.items()) or "nothing was read")
+    hint(f"{done.vectors} vectors taken over; `palatine embed` makes the rest")
+    if done.problems:
+        table(("record", "not used as it is"), [(each.path, each.reason) for each in done.problems])
 
 
 @contextmanager

@@ -17,7 +17,7 @@ from typing import Any
 
 from palatine import instants, text
 from palatine.compat import shapes
-from palatine.compat.mempalace_tools import PROTOCOL, TOOLS
+from palatine.compat.mempalace_tools import PROTOCOL
 from palatine.errors import InputError, NotFoundError, PalatineError
 from palatine.palace import Palace
 from palatine.types import Added, Author, Drawer, End, Fact, Link, NewDrawer
@@ -28,7 +28,6 @@ _MOST = 100
 _MANY = 500
 _ROOMS = 50
 _PAGE = 10_000
-_WRITING = {name for name, effect, _, _ in TOOLS if effect != "reads"}
 # Tools that say of their answer whether it is a success, so that a failure says so, too.
 _SUCCESS = {
     *("add_drawer", "update_drawer", "delete_drawer", "delete_by_source", "diary_write"),
@@ -36,21 +35,19 @@ _SUCCESS = {
 }
 
 
-def answer(name: str, palace: Palace, author: Author, given: Mapping[str, Any]) -> Any:
+def answer(name: str, palace: Palace, given: Mapping[str, Any]) -> Any:
     """What the tool of this name answers, without the prefix: an object, or for some a list.
 
     Args:
-        name: one of `mempalace_tools.TOOLS`.
+        name: one of those in `mempalace.json`.
         palace: where.
-        author: who calls.
-        given: the tool's arguments.
+        given: the tool's arguments; for one that writes also the `author`.
 
     Raises:
         PalatineError: it failed; the message is MemPalace's body of an error, as JSON.
     """
-    who = {"author": author} if name in _WRITING else {}
     try:
-        return globals()[name](palace, **given, **who)
+        return globals()[name](palace, **given)
     except PalatineError as error:
         body: Json = {"success": False} if name in _SUCCESS else {}
         body["error"] = str(error)

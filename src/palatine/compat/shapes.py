@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from palatine import instants
 from palatine.types import Fact, FactCounts
 
 _CLOSET = "closet:"
@@ -31,7 +30,6 @@ def source(*, file: str | None, closet: str | None) -> str:
 
 def relation(fact: Fact) -> dict[str, Any]:
     """A fact; `current` means that it is true now."""
-    now = max(instants.now().micros, fact.recorded_at.micros)  # clocks step back
     closet = fact.source.removeprefix(_CLOSET) if fact.source.startswith(_CLOSET) else None
     return {
         "id": triple_id(fact),
@@ -45,7 +43,7 @@ def relation(fact: Fact) -> dict[str, Any]:
         "source_file": None if closet else fact.source or None,
         "source_drawer_id": fact.drawer or None,
         "recorded_at": str(fact.recorded_at),
-        "current": fact.ended_at is None and fact.true_during(now, now + 1),
+        "current": fact.current,
     }
 
 

@@ -10,33 +10,41 @@ from pathlib import Path
 
 import pathspec
 
-from palatine.ingest.base import Piece
+from palatine.errors import InputError
+from palatine.ingest.base import Piece, Reader
+from palatine.text import clean_label
 
 MAX_BYTES = 32 * 1024 * 1024
 PIECE_CHARS = 24_000
 IGNORE_FILES = (".gitignore", ".palatineignore")
 
-# Never read: what other programs made or keep, and files that are secrets as a whole.
-_FOLDERS = frozenset(
+# Never read: what other programs made or keep, and files that are secrets as a whole. And palaces:
+# to close a file is to give up this process's locks on it, which SQLite counts on.
+FOLDERS = frozenset(
     """.git .hg .svn .venv venv node_modules __pycache__ .tox .nox .mypy_cache .ruff_cache
     .pytest_cache .idea .vscode dist build target .next .cache site-packages""".split()  # noqa: SIM905
 )
 _NEVER = pathspec.GitIgnoreSpec.from_lines(
     """.env .env.* !.env.example *.pem *.key *.p12 *.pfx *.kdbx *.keystore id_rsa* id_ed25519*
     id_ecdsa* .netrc .npmrc .pypirc credentials *.min.js *.min.css *.map *.lock *.svg
-    package-lock.json pnpm-lock.yaml""".split()  # noqa: SIM905
+    package-lock.json pnpm-lock.yaml palace.db palace.db-*""".split()  # noqa: SIM905
 )
 _HEADING = re.compile(r"^(?:#{1,3} |def |class |func |fn |pub |export |impl )", re.MULTILINE)
 
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """A file to read: below the root, with slashes, and its state when it was seen."""
+    """A file to read: below the root, with slashes, and its state when it was seen.
+
+    Attributes:
+        read: what reads it, when it is a conversation in a file of many.
+    """
 
     path: str
     file: Path
     size: int
     modified: int
+    read: Reader | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,24 +81,30 @@ def _walk(
     except OSError as error:
         yield Problem(below or ".", error.strerror or str(error))
         return
-    specs = [*specs, *_ignores(folder, below, {entry.name for entry in entries})]
+    try:
+        specs = [*specs, *_ignores(folder, below, {entry.name for entry in entries})]
+    except InputError as error:
+        yield Problem(below or ".", str(error))
+        return
     for entry in entries:
         path = below + entry.name
         try:
             if entry.is_dir(follow_symlinks=False):
-                if entry.name not in _FOLDERS and not _ignored(specs, path + "/"):
+                if entry.name not in FOLDERS and not _ignored(specs, path + "/"):
                     yield from _walk(folder / entry.name, root, path + "/", specs)
             elif not _ignored(specs, path):
                 yield from _file(entry, root, path)
         except OSError as error:
             yield Problem(path, error.strerror or str(error))
+        except InputError as error:
+            yield Problem(path, str(error))
 
 
 def _file(entry: os.DirEntry[str], root: Path, path: str) -> Iterator[Found | Problem]:
     if _NEVER.match_file(entry.name):
         return
     if entry.is_symlink():
-        target = Path(entry.path).resolve()
+        target = Path(os.path.realpath(entry.path))  # `resolve` fails in a circle of links
         if not target.is_file():
             return
         if not target.is_relative_to(root):
@@ -98,7 +112,18 @@ def _file(entry: os.DirEntry[str], root: Path, path: str) -> Iterator[Found | Pr
             return
     if entry.is_file():
         state = entry.stat()
-        yield Found(path, Path(entry.path), state.st_size, state.st_mtime_ns)
+        yield Found(source_path(path), Path(entry.path), state.st_size, state.st_mtime_ns)
+    else:
+        yield Problem(path, "no file but a pipe, a socket or a device")
+
+
+def source_path(path: str) -> str:
+    """A path as sources name it.
+
+    Raises:
+        InputError: it holds what cannot be part of a name.
+    """
+    return clean_label(path, "the path", max_chars=3800)
 
 
 def _ignores(
@@ -106,8 +131,12 @@ def _ignores(
 ) -> Iterator[tuple[str, pathspec.GitIgnoreSpec]]:
     for name in IGNORE_FILES:
         if name in names and (folder / name).is_file():
-            text = (folder / name).read_text("utf-8", "replace")
-            yield below, pathspec.GitIgnoreSpec.from_lines(text.splitlines())
+            try:
+                lines = (folder / name).read_text("utf-8", "replace").splitlines()
+                spec = pathspec.GitIgnoreSpec.from_lines(lines)
+            except (OSError, ValueError) as error:
+                raise InputError(f"not read: {name} cannot be used ({error})") from error
+            yield below, spec
 
 
 def _ignored(specs: list[tuple[str, pathspec.GitIgnoreSpec]], path: str) -> bool:

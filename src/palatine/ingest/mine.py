@@ -8,9 +8,11 @@ work once between them. A file that changed keeps the ids of its drawers, positi
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from io import BytesIO
 from itertools import islice
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO
@@ -20,6 +22,7 @@ from palatine.drawers import DEFAULT_ROOM, replace_source
 from palatine.errors import InputError
 from palatine.ingest import files, redact, transcripts
 from palatine.ingest.base import Piece
+from palatine.ingest.facts import Extracted
 from palatine.ingest.files import Found, Problem
 from palatine.ingest.projects import project_wing, root_of
 from palatine.store.base import Store, WriteTx
@@ -47,6 +50,7 @@ class Mined:
         masked: secrets, by kind.
         problems: files that could not be read, or not to their end.
         gone: mined files that are not there any more.
+        facts: what came of reading notes for facts.
     """
 
     root: str
@@ -59,6 +63,7 @@ class Mined:
     masked: Counter[str] = field(default_factory=Counter)
     problems: list[Problem] = field(default_factory=list)
     gone: list[str] = field(default_factory=list)
+    facts: Extracted | None = None
 
 
 Progress = Callable[[Mined, int], None]
@@ -74,6 +79,7 @@ class Options:
         root: what the folder is called in sources; empty: the project's name.
         verbatim: leave secrets as they stand.
         prune: also delete the drawers of files that are gone.
+        facts: read the notes under the root for facts, too.
     """
 
     wing: str = ""
@@ -81,6 +87,7 @@ class Options:
     root: str = ""
     verbatim: bool = False
     prune: bool = False
+    facts: bool = False
 
 
 @dataclass(slots=True)
@@ -110,7 +117,7 @@ class Miner:
         Raises:
             InputError: nothing is there.
         """
-        if not path.exists():
+        if not (path.is_dir() or path.is_file()):
             raise InputError(f"{path}: there is no such file or folder")
         self._store = store
         self._author = author
@@ -129,9 +136,14 @@ class Miner:
             known = tx.sources(self._done.root)
         there = set()
         found = []
-        for entry in self._entries():
+        for entry in self._parts():
             if isinstance(entry, Problem):
                 self._done.problems.append(entry)
+            elif entry.path in there:
+                reason = (
+                    f"another file has this name, but for blanks and accents: {entry.file.name!r}"
+                )
+                self._done.problems.append(Problem(entry.path, reason))
             else:
                 found.append(entry)
                 there.add(entry.path)
@@ -146,9 +158,11 @@ class Miner:
         self._flush()
         if self._given.is_dir():
             below = f"{self._path()}/".removeprefix("./")
-            unread = {problem.path for problem in self._done.problems}
-            gone = known.keys() - there - unread
-            self._done.gone = sorted(path for path in gone if path.startswith(below))
+            # What lies below a folder or in a database that cannot be read is not gone.
+            failed = {problem.path.rstrip("/") for problem in self._done.problems}
+            unread = tuple(f"{path}/".removeprefix("./") for path in failed)
+            gone = (path for path in known.keys() - there if path.startswith(below))
+            self._done.gone = sorted(path for path in gone if not f"{path}/".startswith(unread))
             if self._options.prune:
                 self._prune(self._done.gone)
         return self._done
@@ -159,8 +173,12 @@ class Miner:
         state = self._given.stat()
         return [Found(self._path(), self._given, state.st_size, state.st_mtime_ns)]
 
+    def _parts(self) -> Iterator[Found | Problem]:
+        for entry in self._entries():
+            yield from [entry] if isinstance(entry, Problem) else transcripts.parts(entry)
+
     def _path(self) -> str:
-        return self._given.relative_to(self._folder).as_posix()
+        return files.source_path(self._given.relative_to(self._folder).as_posix())
 
     def _named(self, name: str) -> str:
         """The root's name: a name that another folder has is made longer; a moved one is ours."""
@@ -188,12 +206,17 @@ class Miner:
                     self._flush()
         except OSError as error:
             self._done.problems.append(Problem(entry.path, error.strerror or str(error)))
-        except ValueError as error:  # a broken export; what was whole before it is filed
+        # Broken, or not what it looks like; what was whole before that is filed.
+        except (ValueError, TypeError, AttributeError, LookupError, OverflowError) as error:
             self._done.problems.append(Problem(entry.path, f"cannot be read on: {error}"))
         self._done.files += 1
 
     def _read(self, entry: Found, before: Source | None) -> Iterator[_Read]:
         source = Source(self._done.root, entry.path, entry.size, entry.modified, b"")
+        if entry.read is not None:
+            whole = transcripts.Format("", entry.read, grows=False)
+            yield from self._transcript(BytesIO(), whole, source, before)
+            return
         with entry.file.open("rb") as file:
             head = file.read(_HEAD_BYTES)
             format_ = transcripts.detect(head, entry.file.suffix.lower())
@@ -207,6 +230,11 @@ class Miner:
                 )
                 return
             data = file.read()
+            state = os.fstat(file.fileno())
+        if (state.st_size, state.st_mtime_ns) != (entry.size, entry.modified):
+            problem = Problem(entry.path, "changed while it was read; the next run reads it again")
+            self._done.problems.append(problem)
+            return
         source = replace(source, digest=texts.digest(data))
         if before and before.digest == source.digest:
             yield _Read(before, source, [], to_end=False)
@@ -256,11 +284,12 @@ class Miner:
                 NewDrawer(
                     text=text,
                     wing=self._wing(piece),
-                    room=self._options.room or piece.room or _room(source.path, piece),
+                    room=self._options.room
+                    or texts.safe_label(piece.room or _room(source.path, piece)),
                     source=source.name,
                     position=number,
-                    author=piece.author,
-                    session=piece.session,
+                    author=texts.safe_label(piece.author),
+                    session=texts.safe_label(piece.session),
                     said_at=piece.said_at,
                     metadata=metadata,
                 )
@@ -270,7 +299,7 @@ class Miner:
     def _wing(self, piece: Piece) -> str:
         """The wing that was asked for, else that of the project the conversation worked in."""
         if piece.folder and not self._options.wing:
-            return project_wing(Path(piece.folder)) or self._done.wing
+            return texts.safe_label(project_wing(Path(piece.folder))) or self._done.wing
         return self._done.wing
 
     def _flush(self) -> None:

@@ -8,6 +8,8 @@ _TRANSCRIPTS: dict[tuple[str, ...], str] = {
     (".claude", "projects"): "claude-code",
     (".codex", "sessions"): "codex",
     (".gemini", "tmp"): "gemini",
+    ("Cursor", "User"): "cursor",
+    ("share", "opencode"): "opencode",
 }
 
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import astuple
+from enum import StrEnum
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from palatine import instants
 from palatine.errors import InputError, NotFoundError
+from palatine.instants import Instant
 from palatine.knowledge import cursor_after
 from palatine.mcp.registry import ENCODER, Json
 from palatine.types import (
@@ -24,7 +25,6 @@ from palatine.types import (
     Link,
     Linked,
     Page,
-    PalaceState,
     Place,
     Reconnected,
     Removed,
@@ -52,6 +52,18 @@ RECORD = "Recorded data, not instructions."
 def _compact(**members: object) -> Json:
     """The members that say something."""
     return {key: value for key, value in members.items() if value not in (None, "", (), {}, False)}
+
+
+def _shown(value: object, always: str, sometimes: str = "") -> Json:
+    """These attributes of a value, as JSON; the second ones only if they say something."""
+    shown = {name: _plain(getattr(value, name)) for name in always.split()}
+    return shown | _compact(**{name: _plain(getattr(value, name)) for name in sometimes.split()})
+
+
+def _plain(value: object) -> object:
+    if isinstance(value, Fact):
+        return fact(value)
+    return str(value) if isinstance(value, Instant | StrEnum) else value
 
 
 def chars(value: object) -> int:
@@ -103,41 +115,22 @@ def _end_of_part(text: str, start: int, most_chars: int) -> int:
 
 def fact(belief: Fact) -> Json:
     """A fact with its provenance."""
-    now = max(instants.now().micros, belief.recorded_at.micros)  # a clock may step back
     return {
-        "id": belief.id,
-        "subject": belief.subject,
-        "predicate": belief.predicate,
-        "object": belief.object,
-        "valid_from": None if belief.valid_from is None else str(belief.valid_from),
-        "valid_to": None if belief.valid_to is None else str(belief.valid_to),
-        "current": belief.ended_at is None and belief.true_during(now, now + 1),
-        "recorded_at": str(belief.recorded_at),
-        **_compact(
-            confidence=belief.confidence if belief.confidence < 1 else None,
-            wing=belief.wing,
-            source=belief.source,
-            drawer=belief.drawer,
-            believed_until=None if belief.ended_at is None else str(belief.ended_at),
-        ),
+        **_shown(belief, "id subject predicate object valid_from valid_to current recorded_at"),
+        **_compact(confidence=belief.confidence if belief.confidence < 1 else None),
+        **_shown(belief, "", "wing source drawer"),
+        **_compact(believed_until=_plain(belief.ended_at)),
     }
 
 
 def _provenance(drawer: Drawer) -> Json:
     return {
-        "id": drawer.id,
-        "wing": drawer.wing,
-        "room": drawer.room,
+        **_shown(drawer, "id wing room"),
         **_compact(
             kind=drawer.kind if drawer.kind != "note" else "",
-            pinned=drawer.pinned,
-            source=drawer.source,
             position=drawer.position if drawer.position >= 0 else None,
-            author=drawer.author,
-            session=drawer.session,
-            said_at=None if drawer.said_at is None else str(drawer.said_at),
         ),
-        "filed_at": str(drawer.filed_at),
+        **_shown(drawer, "filed_at", "pinned source author session said_at"),
     }
 
 
@@ -236,12 +229,12 @@ def _excerpt(hit: Hit, most: int) -> Json:
 
 def added(result: Added) -> Json:
     """Where a text went."""
-    return place(result.drawer) | {"created": result.created, "seq": result.seq}
+    return place(result.drawer) | _shown(result, "created seq")
 
 
 def place(drawer: Drawer) -> Json:
     """Which drawer it is, and where it is filed."""
-    return {"id": drawer.id, "wing": drawer.wing, "room": drawer.room}
+    return _shown(drawer, "id wing room")
 
 
 def removed(result: Removed) -> Json:
@@ -293,28 +286,18 @@ def drawer_page(drawer: Drawer, *, offset: int, max_chars: int) -> Json:
 
 def fact_added(result: FactAdded) -> Json:
     """What came of adding a fact."""
-    return {
-        "fact": fact(result.fact),
-        "created": result.created,
-        "conflicts": fitting(map(fact, result.conflicts), MOST_CHARS // 2),
-        "differs": result.differs,
-        "seq": result.seq,
-    }
+    conflicts = fitting(map(fact, result.conflicts), MOST_CHARS // 2)
+    return _shown(result, "fact created") | {"conflicts": conflicts} | _shown(result, "differs seq")
 
 
 def fact_changed(result: FactChanged) -> Json:
     """What came of ending a fact."""
-    return {"fact": fact(result.fact), "changed": result.changed, "seq": result.seq}
+    return _shown(result, "fact changed seq")
 
 
 def superseded(result: Superseded) -> Json:
     """What came of replacing a fact."""
-    return {
-        "fact": fact(result.fact),
-        "ended": fact(result.ended),
-        "created": result.created,
-        "seq": result.seq,
-    }
+    return _shown(result, "fact ended created seq")
 
 
 def facts_about(knowledge: Knowledge, given: Mapping[str, Any]) -> Json:
@@ -347,13 +330,12 @@ def facts_about(knowledge: Knowledge, given: Mapping[str, Any]) -> Json:
 def link(seen: Link) -> dict[str, Any]:
     """A link; its ends are ids of drawers, or rooms as wing/room."""
     ends = [end.drawer or f"{end.wing}/{end.room}" for end in (seen.source, seen.target)]
-    return {"id": seen.id, "ends": ends, "label": seen.label, "linked_at": str(seen.linked_at)}
+    return {"id": seen.id, "ends": ends, **_shown(seen, "label linked_at")}
 
 
 def linked(result: Linked) -> Json:
     """What came of linking."""
-    said = _compact(differs=result.differs)
-    return link(result.link) | {"created": result.created, **said, "seq": result.seq}
+    return link(result.link) | _shown(result, "created seq", "differs")
 
 
 def end(given: str) -> End:
@@ -364,9 +346,7 @@ def end(given: str) -> End:
 
 def briefing(told: Briefing) -> Json:
     """What a session begins with; its text is what the token budget was for."""
-    return {"briefing": told.text} | {
-        name: getattr(told, name) for name in ("seq", "tokens", "left_out")
-    }
+    return {"briefing": told.text, **_shown(told, "seq tokens left_out")}
 
 
 def timeline(page: Page[Fact]) -> Json:
@@ -380,11 +360,7 @@ def counts(seen: FactCounts, cardinalities: Mapping[str, Cardinality]) -> Json:
     single = sorted(name for name, known in cardinalities.items() if known == "single")
     single = fitting(single, MOST_CHARS // 3)
     return {
-        "entities": seen.entities,
-        "facts": seen.facts,
-        "current": seen.current,
-        "past": seen.past,
-        "future": seen.future,
+        **_shown(seen, "entities facts current past future"),
         "predicates": predicates,
         **_compact(single_predicates=single),
     }
@@ -392,14 +368,7 @@ def counts(seen: FactCounts, cardinalities: Mapping[str, Cardinality]) -> Json:
 
 def change(entry: Change) -> Json:
     """An entry of the change feed."""
-    return {
-        "seq": entry.seq,
-        "op": str(entry.op),
-        "kind": str(entry.kind),
-        "ref": entry.ref,
-        "at": str(entry.at),
-        **_compact(wing=entry.wing, agent=entry.agent, session=entry.session),
-    }
+    return _shown(entry, "seq op kind ref at", "wing agent session")
 
 
 def changes(found: Sequence[Change], *, after: int) -> Json:
@@ -410,12 +379,8 @@ def changes(found: Sequence[Change], *, after: int) -> Json:
 
 def reconnected(result: Reconnected) -> Json:
     """What was there before and after."""
-    return {
-        "before": _state(result.before),
-        "after": _state(result.after),
-        "problem": result.problem,
-    }
-
-
-def _state(state: PalaceState | None) -> Json:
-    return {} if state is None else {"palace_id": state.palace_id, "seq": state.seq}
+    before, after = (
+        {} if state is None else _shown(state, "palace_id seq")
+        for state in (result.before, result.after)
+    )
+    return {"before": before, "after": after, "problem": result.problem}

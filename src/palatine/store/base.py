@@ -37,6 +37,7 @@ from palatine.types import (
     Place,
     Predicate,
     Problem,
+    Reading,
     Source,
     Span,
 )
@@ -133,6 +134,29 @@ class Lookups(Protocol):
 
     def source(self, root: str, path: str) -> Source | None:
         """One mined file."""
+
+    def readings(
+        self, *, drawer: str | None = None, fact: str | None = None, limit: int
+    ) -> list[Reading]:
+        """What was read of a drawer, or stated a fact; neither given: of drawers that are gone.
+
+        By drawer, then reader.
+        """
+
+    def contradictory(
+        self, predicates: Sequence[str], *, wing: str | None, now: int, limit: int
+    ) -> list[tuple[str, str, str]]:
+        """Where several believed facts of one subject hold at the same time, with several objects.
+
+        Args:
+            predicates: of these.
+            wing: None: each wing for itself.
+            now: in microseconds; what has ended by then is not looked at.
+            limit: at most so many.
+
+        Returns:
+            (wing, subject's key, predicate), in this order.
+        """
 
     def embedder(self) -> tuple[str, int] | None:
         """The name and the dimension of what made the palace's vectors; None before the first."""
@@ -267,6 +291,12 @@ class WriteTx(Lookups, Protocol):
 
     def delete_source(self, root: str, path: str) -> None:
         """Forgets that a file was read; its drawers stay."""
+
+    def put_reading(self, reading: Reading) -> None:
+        """Keeps what was read of a drawer, in place of what the reader had found there."""
+
+    def delete_reading(self, drawer: str, reader: str) -> None:
+        """Forgets that a drawer was read; the facts stay."""
 
     def forget_revisions(self, kind: Kind, ref: str) -> int:
         """Removes what stood before any change of this object; returns how many."""

@@ -31,11 +31,17 @@ def m004_wings(connection: apsw.Connection) -> None:
     connection.execute("CREATE INDEX drawer_wing ON drawer(wing, filed_at, id)")
 
 
+def m005_readings(connection: apsw.Connection) -> None:
+    """Who has read which drawers for facts, and which facts they state."""
+    connection.execute(_READINGS)
+
+
 MIGRATIONS: tuple[Callable[[apsw.Connection], None], ...] = (
     m001_initial,
     m002_vectors,
     m003_sources,
     m004_wings,
+    m005_readings,
 )
 """Step n leads from schema n to schema n + 1."""
 
@@ -203,4 +209,21 @@ CREATE TABLE source(
     position INTEGER NOT NULL,
     PRIMARY KEY (root, path)
 ) WITHOUT ROWID;
+"""
+
+_READINGS = """
+CREATE TABLE reading(
+    drawer TEXT NOT NULL,
+    reader TEXT NOT NULL,
+    digest BLOB NOT NULL,
+    PRIMARY KEY (drawer, reader)
+) WITHOUT ROWID;
+CREATE TABLE statement(
+    drawer TEXT NOT NULL,
+    reader TEXT NOT NULL,
+    digest TEXT NOT NULL,
+    fact TEXT NOT NULL,
+    PRIMARY KEY (drawer, reader, digest)
+) WITHOUT ROWID;
+CREATE INDEX statement_fact ON statement(fact);
 """

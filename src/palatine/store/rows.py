@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from typing import Any
 
 from palatine import text as texts
@@ -39,6 +39,8 @@ FACT_COLUMNS = (
     " f.from_code, f.valid_to, f.to_code, f.confidence, f.source, f.drawer, f.recorded_at,"
     " f.ended_at"
 )
+_GIVEN_TIMES = ("said_at", "valid_from", "valid_to")
+"""Fields with a second column, for the precision with which they were given."""
 CHANGE_COLUMNS = "seq, operation, kind, ref, op, wing, at, agent, session"
 
 _DRAWER_TERMS: Mapping[str, str] = {
@@ -56,6 +58,9 @@ _DRAWER_TERMS: Mapping[str, str] = {
     "filed_before": "d.filed_at < ?",
     "ids": "d.id IN (SELECT value FROM json_each(?))",
     "digest": "d.digest = ?",
+    "unread_by": "NOT EXISTS (SELECT 1 FROM reading r WHERE r.drawer = d.id AND r.reader = ?"
+    " AND r.digest = d.digest)",
+    "read_by": "d.id IN (SELECT drawer FROM reading WHERE reader = ?)",
 }
 _FACT_TERMS: Mapping[str, str] = {
     "id": "f.id = ?",
@@ -93,7 +98,7 @@ _AS_EITHER = (
 
 
 def _bound(value: object) -> object:
-    """A filter's value as SQLite takes it."""
+    """A value as SQLite takes it."""
     if isinstance(value, Instant):
         return value.micros
     if isinstance(value, tuple):
@@ -113,18 +118,24 @@ def _terms(table: Mapping[str, str], where: object) -> tuple[list[str], Values]:
     return fragments, values
 
 
-def conditions(fragments: Sequence[str]) -> str:
+def _all_of(fragments: Sequence[str]) -> str:
     """The fragments as one condition; true when there are none."""
     return " AND ".join(fragments) or "1"
 
 
-def drawer_terms(where: DrawerFilter) -> tuple[list[str], Values]:
-    """Fragments and values over `drawer d`."""
-    return _terms(_DRAWER_TERMS if where.ids is None else _DRAWERS_BY_ID, where)
+def drawer_terms(where: DrawerFilter) -> tuple[str, Values]:
+    """A condition over `drawer d`, and its values; no values where nothing restricts."""
+    fragments, values = _terms(_DRAWER_TERMS if where.ids is None else _DRAWERS_BY_ID, where)
+    if where.source:
+        fragments.append("d.source <> ''")  # only so the index of sources can be used
+    if where.below is not None:
+        fragments.append("d.source >= ? AND d.source < ? AND d.source <> ''")
+        values += [where.below, where.below + "\U0010ffff"]
+    return _all_of(fragments), values
 
 
-def fact_terms(where: FactFilter) -> tuple[list[str], Values]:
-    """Fragments and values over `fact f`."""
+def fact_terms(where: FactFilter) -> tuple[str, Values]:
+    """A condition over `fact f`, and its values."""
     fragments, values = _terms(_FACT_TERMS, where)
     if where.entities is not None:
         keys = json.dumps(where.entities)
@@ -145,109 +156,67 @@ def fact_terms(where: FactFilter) -> tuple[list[str], Values]:
         else:
             fragments.append("f.recorded_at <= ? AND (f.ended_at IS NULL OR f.ended_at > ?)")
             values += [where.known_at, where.known_at]
-    return fragments, values
+    return _all_of(fragments), values
 
 
-def change_terms(where: ChangeFilter) -> tuple[list[str], Values]:
-    """Fragments and values over `change`."""
+def change_terms(where: ChangeFilter) -> tuple[str, Values]:
+    """A condition over `change`, and its values."""
     fragments, values = _terms(_CHANGE_TERMS if where.ref is None else _CHANGES_OF_ONE, where)
     if where.operation is not None:  # its fragment names its value ?1: it must be bound first
         fragments.insert(0, fragments.pop())
         values.insert(0, values.pop())
-    return fragments, values
+    return _all_of(fragments), values
 
 
 def _instant(micros: int | None, code: int | None) -> Instant | None:
     return None if micros is None else Instant.from_code(micros, code or 0)
 
 
-def columns_of(instant: Instant | None) -> tuple[int | None, int | None]:
-    """An instant as its two columns."""
-    return (None, None) if instant is None else (instant.micros, instant.code)
+def _values(noun: Drawer | Fact, *, without: Sequence[str]) -> Values:
+    """The noun's fields but these as its table's columns, which have the same order."""
+    values: Values = []
+    for name in (field.name for field in fields(noun) if field.name not in without):
+        value = getattr(noun, name)
+        if isinstance(value, Mapping):
+            value = json.dumps(dict(value))
+        if name in _GIVEN_TIMES:
+            values += (None, None) if value is None else (value.micros, value.code)
+        else:
+            values.append(_bound(value))
+    return values
 
 
 def drawer_from(row: Sequence[Any], text: bytes | None) -> Drawer:
     """A drawer from DRAWER_COLUMNS and its text."""
-    return Drawer(
-        id=row[0],
-        wing=row[1],
-        room=row[2],
-        kind=row[3],
-        pinned=bool(row[4]),
-        text="" if text is None else texts.decode(text),
-        digest=row[5],
-        source=row[6],
-        position=row[7],
-        author=row[8],
-        session=row[9],
-        said_at=_instant(row[10], row[11]),
-        filed_at=Instant(row[12]),
-        changed_at=Instant(row[13]),
-        metadata=json.loads(row[14]),
-        seq=row[15],
-    )
+    cells = [
+        *row[:4],
+        bool(row[4]),
+        "" if text is None else texts.decode(text),
+        *row[5:10],
+        _instant(row[10], row[11]),
+        Instant(row[12]),
+        Instant(row[13]),
+        json.loads(row[14]),
+        row[15],
+    ]
+    return Drawer(*cells)
 
 
 def drawer_values(drawer: Drawer) -> Values:
     """The drawer as the values of DRAWER_COLUMNS and its text."""
-    return [
-        drawer.id,
-        drawer.wing,
-        drawer.room,
-        drawer.kind,
-        int(drawer.pinned),
-        drawer.digest,
-        drawer.source,
-        drawer.position,
-        drawer.author,
-        drawer.session,
-        *columns_of(drawer.said_at),
-        drawer.filed_at.micros,
-        drawer.changed_at.micros,
-        json.dumps(dict(drawer.metadata)),
-        drawer.seq,
-        texts.encode(drawer.text),
-    ]
+    return [*_values(drawer, without=("text",)), texts.encode(drawer.text)]
 
 
 def fact_from(row: Sequence[Any]) -> Fact:
     """A fact from FACT_COLUMNS."""
-    return Fact(
-        id=row[0],
-        version=row[1],
-        wing=row[2],
-        subject_key=row[3],
-        subject=row[4],
-        predicate=row[5],
-        object_key=row[6],
-        object=row[7],
-        valid_from=_instant(row[8], row[9]),
-        valid_to=_instant(row[10], row[11]),
-        confidence=row[12],
-        source=row[13],
-        drawer=row[14],
-        recorded_at=Instant(row[15]),
-        ended_at=None if row[16] is None else Instant(row[16]),
-    )
+    given = [_instant(row[8], row[9]), _instant(row[10], row[11])]
+    cells = [*row[:8], *given, *row[12:15], Instant(row[15]), _instant(row[16], 0)]
+    return Fact(*cells)
 
 
 def fact_values(fact: Fact) -> Values:
     """The fact as the values of its own columns, in the table's order."""
-    return [
-        fact.id,
-        fact.version,
-        fact.wing,
-        fact.subject_key,
-        fact.predicate,
-        fact.object_key,
-        *columns_of(fact.valid_from),
-        *columns_of(fact.valid_to),
-        fact.confidence,
-        fact.source,
-        fact.drawer,
-        fact.recorded_at.micros,
-        None if fact.ended_at is None else fact.ended_at.micros,
-    ]
+    return _values(fact, without=("subject", "object"))
 
 
 def entity_from(row: Sequence[Any]) -> Entity:

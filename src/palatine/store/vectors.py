@@ -59,9 +59,8 @@ def nearest(
     view = catch_up(tx, codes)
     if not len(view):
         return []
-    fragments, values = rows.drawer_terms(where)
-    if fragments:
-        condition = rows.conditions(fragments)
+    condition, values = rows.drawer_terms(where)
+    if values:
         found = _scored(tx, query, _passing(tx, view, query, condition, values, rescored))
     else:
         best = view.best(query, rescored)

@@ -1,19 +1,21 @@
 """Transcripts of agents and exports of chats: which reader takes which file.
 
 A file is known by what it begins with, never by its name alone. `lines` readers go on where a
-transcript stood when it was last read; `whole` ones read an export from its beginning.
+transcript stood when it was last read; `whole` ones read an export from its beginning. What other
+programs keep in a database, a zip or many files is taken apart into one part a conversation.
 """
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from palatine.ingest.base import Reader
-from palatine.ingest.transcripts import agents, exports, plain
+from palatine.ingest.files import Found, Problem
+from palatine.ingest.transcripts import agents, cursor, exports, opencode, plain, slack
 
 _HEAD_LINES = 50
 
@@ -37,6 +39,19 @@ _CHAT_EXPORT = re.compile(
     r'\s*\[\s*\{[^\[{]*"(?:chat_messages|mapping|uuid|title|name)"', re.DOTALL
 )
 _TURNS = re.compile(r"^(?:> |(?:User|Human|Assistant|You|AI|ChatGPT|Claude)\s*:)", re.MULTILINE)
+
+
+def parts(found: Found) -> Iterator[Found | Problem]:
+    """The conversations in a file of many; a file that is none, as it is."""
+    try:
+        for within in (cursor.parts, opencode.parts, slack.parts):
+            if (inside := within(found)) is not None:
+                yield from inside
+                return
+    except (OSError, ValueError) as error:
+        yield Problem(found.path, str(error))
+        return
+    yield found
 
 
 def detect(head: bytes, suffix: str) -> Format | None:

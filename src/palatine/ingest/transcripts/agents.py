@@ -30,6 +30,7 @@ class Exchange:
         self.said_at: Instant | None = None
         self.session = ""
         self.folder = ""
+        self.title = ""
         self.left_out: Counter[str] = Counter()
         self._speaker = ""
 
@@ -58,6 +59,7 @@ class Exchange:
             said_at=self.said_at,
             folder=self.folder,
             metadata={"format": kind}
+            | ({"title": self.title} if self.title else {})
             | ({"left_out": dict(self.left_out)} if self.left_out else {}),
         )
 
@@ -104,10 +106,12 @@ def texts(content: object) -> Iterator[tuple[str, Any]]:
             yield ("text", text) if plain else (kind, block)
 
 
-def _exchanges(
-    kind: str, turns: Iterable[tuple[int, Mapping[str, Any], str, object]]
-) -> Iterator[Piece]:
-    """Groups turns (at, record, role, content) into exchanges; each user turn begins one."""
+Turn = tuple[int, Mapping[str, Any], str, object]
+"""At which byte; timestamp, sessionId, cwd and title, where there are; the role; the content."""
+
+
+def exchanges(kind: str, turns: Iterable[Turn]) -> Iterator[Piece]:
+    """Groups turns into exchanges; each turn of a user begins one."""
     now: Exchange | None = None
     for at, record, role, content in turns:
         blocks = list(texts(content))
@@ -119,6 +123,7 @@ def _exchanges(
             now.said_at = when(record.get("timestamp"))
         now.session = now.session or str(record.get("sessionId") or "")
         now.folder = now.folder or str(record.get("cwd") or "")
+        now.title = now.title or str(record.get("title") or "")
         for name, block in blocks:
             _add(now, "User" if role == "user" else "Assistant", name, block)
     if now and (piece := now.piece(kind)):
@@ -146,7 +151,7 @@ def claude_code(file: BinaryIO) -> Iterator[Piece]:
                 continue
             yield at, record, str(record["type"]), message.get("content")
 
-    return _exchanges("Claude Code", turns())
+    return exchanges("Claude Code", turns())
 
 
 def codex(file: BinaryIO) -> Iterator[Piece]:
@@ -165,7 +170,7 @@ def codex(file: BinaryIO) -> Iterator[Piece]:
             elif kind in ("function_call", "function_call_output"):
                 yield at, stamped, "assistant", [payload]
 
-    return _exchanges("Codex", turns())
+    return exchanges("Codex", turns())
 
 
 def _codex_session(file: BinaryIO) -> dict[str, object]:
@@ -205,7 +210,7 @@ def gemini(file: BinaryIO) -> Iterator[Piece]:
                 role = "user" if record["type"] == "user" else "assistant"
                 yield at, {**record, "sessionId": session}, role, said
 
-    return _exchanges("Gemini CLI", turns())
+    return exchanges("Gemini CLI", turns())
 
 
 def _gemini_blocks(record: Mapping[str, Any]) -> Iterator[object]:
@@ -226,4 +231,4 @@ def generic(file: BinaryIO) -> Iterator[Piece]:
                 who = "user" if role in ("user", "human") else "assistant"
                 yield at, record, who, record.get("content")
 
-    return _exchanges("JSON Lines", turns())
+    return exchanges("JSON Lines", turns())

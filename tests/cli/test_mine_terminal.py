@@ -1,0 +1,85 @@
+"""`palatine mine` at a terminal: a bar, and Ctrl-C at any moment."""
+
+import json
+import os
+import pty
+import re
+import resource
+import subprocess
+import sys
+from pathlib import Path
+from threading import Timer
+
+import pytest
+
+from palatine import Palace
+from tests.cli.conftest import SECONDS
+
+
+def mined(path: Path, *, stop_when: str = "", code: int) -> str:
+    """What the terminal shows; types Ctrl-C when this is seen."""
+    ours, theirs = pty.openpty()
+    environment = dict(os.environ) | {"COLUMNS": "120", "TERM": "xterm"}
+    shown = b""
+    with subprocess.Popen(
+        [sys.executable, "-P", "-m", "palatine", "mine", str(path), "--no-embed"],
+        stdin=theirs,
+        stdout=theirs,
+        stderr=theirs,
+        env=environment,
+        start_new_session=True,
+        preexec_fn=lambda: os.close(os.open(os.ttyname(0), os.O_RDWR)),  # its terminal from now on
+    ) as process:
+        os.close(theirs)
+        watch = Timer(SECONDS, process.kill)
+        watch.start()
+        try:
+            while data := os.read(ours, 65536):
+                shown += data
+                if stop_when and re.search(stop_when.encode(), shown):
+                    os.write(ours, b"\x03")
+                    stop_when = ""
+        except OSError:  # how Linux says that the other end is closed
+            pass
+        os.close(ours)
+        process.wait()
+        watch.cancel()
+    assert process.returncode == code, shown
+    return re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", shown.decode()).replace("\r", "\n")
+
+
+@pytest.mark.parametrize("stop_when", ["mining", r"[1-9]\d\d+/2000", r"1[0-9]\d\d/2000"])
+def test_ctrl_c_says_what_was_filed_and_the_next_run_goes_on(
+    project: Path, tmp_path: Path, stop_when: str
+) -> None:
+    for number in range(2000):
+        (project / f"{number}.md").write_text(f"tea number {number}\n" * 20)
+    shown = mined(project, stop_when=stop_when, code=130)
+    told = re.search(r"interrupted: (\d+) drawers were filed and stay; the next run goes", shown)
+    assert told, shown
+    assert "Traceback" not in shown
+    with Palace.open(tmp_path / "palace", embedder="none") as palace:
+        filed = palace.status().drawers
+    assert int(told[1]) <= filed < 2000
+    shown = mined(project, code=0)
+    assert f"{2000 - filed} files read, {filed} unchanged" in shown
+    assert re.search(r"\d+/2000 \d+/s", shown), "the bar has a rate"
+    assert re.search(r"\d:\d\d:\d\d", shown), "and the time left"
+
+
+@pytest.mark.stress
+def test_a_transcript_of_200_mb_is_read_in_bounded_memory(project: Path) -> None:
+    path = project / "s.jsonl"
+    answer = '{"type":"assistant","sessionId":"s","message":{"role":"assistant","content":"%s"}}\n'
+    with path.open("w") as file:
+        for number in range(25_000):
+            asked = f'"role":"user","content":"Question {number}?"'
+            file.write(f'{{"type":"user","sessionId":"s","message":{{{asked}}}}}\n')
+            file.write(answer % (f"answer {number} " * 700))
+    assert path.stat().st_size > 200_000_000
+    words = [sys.executable, "-P", "-m", "palatine", "mine", str(path), "--no-embed", "--json"]
+    done = subprocess.run(words, capture_output=True, timeout=1200, check=True)
+    assert json.loads(done.stdout)["mined"][0]["added"] == 25_000
+    peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024
+    sys.stdout.write(f"{peak:.0f} MB\n")
+    assert peak < 300, f"{peak:.0f} MB"
