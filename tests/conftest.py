@@ -1,4 +1,5 @@
 import os
+import signal
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,6 +20,9 @@ settings.load_profile("ci")
 
 # Most tests are about other things than meaning, and their processes shall load no model.
 os.environ.setdefault("PALATINE_EMBEDDER", "none")
+
+# Who starts the tests in the background may have turned Ctrl-C off, for all children, too.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 _allowed = [False]
 
