@@ -13,8 +13,8 @@ help:  ## this list
 demo: .venv/ready  ## a story: four agents write to one palace at once, one is killed, nothing is lost
 	@$(BIN)/palatine demo $(ARGS)
 
-test: .venv/judges  ## the tests (without the long ones)
-	$(BIN)/python -m pytest $(ARGS)
+test: .venv/judges  ## the tests (without the long ones), on up to four cores
+	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist worksteal $(ARGS)
 
 check: .venv/ready  ## lint, format, types, layers, house rules
 	$(BIN)/ruff check .
