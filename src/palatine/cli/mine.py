@@ -43,11 +43,12 @@ def mine_command(
 ) -> int:
     """Files folders and files; again, only what has changed since.
 
-    Reads text, code, Markdown, and transcripts of Claude Code, Codex, Gemini CLI, claude.ai and
-    ChatGPT; leaves out what .gitignore and .palatineignore name, binary files, and files of
-    secrets. Keys, tokens and passwords in texts are masked. --facts also reads the notes (Markdown,
-    text; no conversations) for facts that they plainly state. Interrupt it at any moment: what is
-    filed stays, and the next run goes on. Exit code 6 when a file could not be read.
+    Reads text, code, Markdown, transcripts of Claude Code, Codex, Gemini CLI, claude.ai and
+    ChatGPT, and with 'palatine[documents]' PDF, office, EPUB and HTML files; leaves out what
+    .gitignore and .palatineignore name, binary files, and files of secrets. Keys, tokens and
+    passwords in texts are masked. --facts also reads the notes (Markdown, text; no conversations)
+    for facts that they plainly state. Interrupt it at any moment: what is filed stays, and the next
+    run goes on. Exit code 6 when a file could not be read.
 
     \b
       palatine mine ~/code/teashop

@@ -20,7 +20,7 @@ from typing import BinaryIO
 from palatine import text as texts
 from palatine.drawers import DEFAULT_ROOM, replace_source
 from palatine.errors import InputError
-from palatine.ingest import files, redact, transcripts
+from palatine.ingest import documents, files, redact, transcripts
 from palatine.ingest.base import Piece
 from palatine.ingest.facts import Extracted
 from palatine.ingest.files import Found, Problem
@@ -149,6 +149,9 @@ class Miner:
                 there.add(entry.path)
         for entry in found:
             before = known.get(entry.path)
+            # Of a document that was not read as one, nothing is known: now it may be read.
+            if before and not before.position and documents.kind_of(entry.path):
+                before = None
             if before and (before.size, before.modified) == (entry.size, entry.modified):
                 self._done.unchanged += 1
             else:
@@ -204,8 +207,9 @@ class Miner:
                 self._chars += sum(len(drawer.text) for drawer in read.drawers)
                 if self._chars > _BATCH_CHARS or len(self._batch) >= _BATCH_FILES:
                     self._flush()
-        except OSError as error:
-            self._done.problems.append(Problem(entry.path, error.strerror or str(error)))
+        except (OSError, InputError) as error:
+            reason = getattr(error, "strerror", None) or str(error)
+            self._done.problems.append(Problem(entry.path, reason))
         # Broken, or not what it looks like; what was whole before that is filed.
         except (ValueError, TypeError, AttributeError, LookupError, OverflowError) as error:
             self._done.problems.append(Problem(entry.path, f"cannot be read on: {error}"))
@@ -237,12 +241,15 @@ class Miner:
             return
         source = replace(source, digest=texts.digest(data))
         if before and before.digest == source.digest:
-            yield _Read(before, source, [], to_end=False)
+            yield _Read(before, replace(source, position=before.position), [], to_end=False)
             return
-        decoded = files.decoded(data)
-        text, encoding = decoded or ("", "")
-        metadata: dict[str, object] = {} if encoding == "utf-8" else {"encoding": encoding}
-        pieces = files.pieces(text, metadata)
+        kind = documents.kind_of(entry.path)
+        pieces = documents.read(kind, data) if kind else []
+        source = replace(source, position=len(pieces))
+        if not pieces:
+            text, encoding = files.decoded(data) or ("", "")
+            metadata: dict[str, object] = {} if encoding == "utf-8" else {"encoding": encoding}
+            pieces = list(files.pieces(text, metadata))
         yield _Read(before, source, self._drawers(pieces, source, 0))
 
     def _transcript(
