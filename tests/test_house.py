@@ -17,7 +17,7 @@ import palatine
 ROOT = Path(__file__).parents[1]
 PACKAGE = Path(palatine.__path__[0])
 SOURCES = {path: path.read_text("utf-8") for path in sorted(PACKAGE.rglob("*.py"))}
-LINES_PER_FILE, LINES_PER_FUNCTION, CODE_LINES_IN_ALL = 900, 60, 17_500
+LINES_PER_FILE, LINES_PER_FUNCTION, CODE_LINES_IN_ALL = 900, 60, 17_650
 ENVIRONMENT = {"environ", "environb", "getenv", "getenvb", "putenv", "unsetenv"}
 LAYOUT = {
     tokenize.COMMENT,

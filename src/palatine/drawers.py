@@ -13,7 +13,7 @@ from typing import Any
 from palatine import text as texts
 from palatine.embedding import passage_of
 from palatine.errors import ConflictError, InputError, NotFoundError
-from palatine.instants import Time, parse_start
+from palatine.instants import parse_start
 from palatine.store.base import Lookups, Store, WriteTx
 from palatine.types import (
     KINDS,
@@ -438,19 +438,12 @@ def _parse_cursor(cursor: str) -> tuple[int, str] | None:
     return int(match[1]), match[2]
 
 
-def time_filter(
-    where: DrawerFilter,
-    *,
-    said_since: Time | None,
-    said_before: Time | None,
-    filed_since: Time | None,
-    filed_before: Time | None,
-) -> DrawerFilter:
-    """The filter with these bounds; `before` a day means before it begins."""
-    return replace(
-        where,
-        said_since=parse_start(said_since, what="said_since"),
-        said_before=parse_start(said_before, what="said_before"),
-        filed_since=parse_start(filed_since, what="filed_since"),
-        filed_before=parse_start(filed_before, what="filed_before"),
-    )
+def end_of(given: End | str | tuple[str, str]) -> End:
+    """One end of a link, as callers may give it."""
+    if isinstance(given, End):
+        return given
+    if isinstance(given, str):
+        return End(drawer=given)
+    if not isinstance(given, tuple) or len(given) != 2:
+        raise InputError(f"{given!r} is no end of a link; give a drawer's id or (wing, room)")
+    return End(*given)

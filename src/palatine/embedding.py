@@ -12,8 +12,10 @@ import os
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
+from palatine import config, embed
 from palatine import text as texts
 from palatine.embed.base import Embedder, EmbedderError
 from palatine.errors import (
@@ -370,3 +372,29 @@ def _other(recorded: tuple[str, int] | None, own: tuple[str, int]) -> str:
         f" ({own[1]}), and cannot be compared: run `palatine reembed` to make them anew, or open"
         f" the palace with {name}"
     )
+
+
+def loader(given: Embedder | str | None, palace: str) -> LoadEmbedder | None:
+    """What loads the embedder; None where search goes by words."""
+    if given is not None and not isinstance(given, str):
+        own = given
+        return lambda *, bulk_threads: own
+
+    def name_of() -> str:
+        name = config.setting("embedder", palace=palace)[0] if given is None else given
+        return config.checked_embedder(name)
+
+    def load(*, bulk_threads: int) -> Embedder:
+        name = name_of()  # asked anew: the user may set another one while this process runs
+        if name == "minilm":
+            return embed.open_local(Path(config.cache_folder()), bulk_threads=bulk_threads)
+        if name == "hashing":
+            return embed.open_hashing()
+        if name == "none":
+            raise EmbedderError("search by meaning is switched off (the embedder is none)")
+        model, key = (
+            config.setting(k, palace=palace)[0] for k in ("embedder_model", "embedder_key")
+        )
+        return embed.open_remote(name, model, api_key=key)
+
+    return None if name_of() == "none" else load

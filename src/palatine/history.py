@@ -118,7 +118,7 @@ class History:
             removed = tx.empty_trash(until or tx.recorded_at)
             if removed:
                 tx.record(Kind.PALACE, TRASH, Op.FORGET, wing="", before=None)
-        self._scrub(secrets, "the trash is emptied", "empty it again")
+        self.scrub(secrets, "the trash is emptied", "empty it again")
         return removed
 
     def forget(self, ref: str, *, author: Author) -> Removed:
@@ -136,14 +136,15 @@ class History:
         """
         ref = texts.clean_name(ref, "the id")
         with self._store.write(author) as tx:
-            forgotten = _forget_fact(tx, ref) or _forget_drawer(tx, ref)
+            forgotten = forget_fact(tx, ref) or forget_drawer(tx, ref)
         if forgotten is None:
             raise NotFoundError(f"nothing is known under {ref!r}; nothing was forgotten")
         seq, secrets = forgotten
-        self._scrub(secrets, f"{ref} is removed", "forget it again")
+        self.scrub(secrets, f"{ref} is removed", "forget it again")
         return Removed((ref,), seq)
 
-    def _scrub(self, secrets: Sequence[str], done: str, again: str) -> None:
+    def scrub(self, secrets: Sequence[str], done: str, again: str) -> None:
+        """Makes what was removed unrecoverable; raises where a reader still holds its bytes."""
         needles = [needle for secret in secrets for needle in _needles(secret)]
         if left := self._store.scrub(needles):
             raise ForgetIncompleteError(
@@ -171,7 +172,7 @@ def _subject(tx: Lookups, change: Change) -> Noun | Fact | None:
                 return beliefs[0]
     if kind not in (Kind.DRAWER, Kind.LINK):
         return None
-    noun = _standing(tx, kind, ref)
+    noun = standing(tx, kind, ref)
     if noun is None:
         last = tx.changes(ChangeFilter(kind=kind, ref=ref), limit=1, newest_first=True)[0]
         noun = tx.before(last.seq)
@@ -298,7 +299,7 @@ def _target(tx: Lookups, first: Change) -> _Plan:
         then = tx.facts(FactFilter(id=ref, known_at=known_at), limit=1) if known_at else []
         now, before = (facts[0] if facts else None for facts in (believed, then))
     else:
-        now, before = _standing(tx, kind, ref), tx.before(first.seq)
+        now, before = standing(tx, kind, ref), tx.before(first.seq)
         # When a trash was emptied, nothing kept does not mean that nothing stood.
         emptied = ChangeFilter(kind=Kind.PALACE, ref=TRASH)
         lost = first.op is Op.RESTORE and tx.changes(emptied, after=first.seq, limit=1)
@@ -309,7 +310,8 @@ def _target(tx: Lookups, first: Change) -> _Plan:
     return _Plan(kind, ref, first.wing, now, before)
 
 
-def _standing(tx: Lookups, kind: Kind, ref: str) -> Noun | None:
+def standing(tx: Lookups, kind: Kind, ref: str) -> Noun | None:
+    """What is there now; of facts see `Lookups.facts`."""
     if kind is Kind.DRAWER:
         drawer = tx.drawer(ref)
         return drawer if drawer is not None and drawer.id == ref else None
@@ -441,7 +443,8 @@ def _require_ends(tx: Lookups, link: Link) -> None:
             )
 
 
-def _forget_fact(tx: WriteTx, ref: str) -> tuple[int, list[str]] | None:
+def forget_fact(tx: WriteTx, ref: str) -> tuple[int, list[str]] | None:
+    """Removes a fact for good; the seq and what is gone with it, None where there is none."""
     beliefs = tx.facts(FactFilter(id=ref, every_belief=True), limit=MOST_CHANGES)
     if not beliefs:
         return None
@@ -452,7 +455,8 @@ def _forget_fact(tx: WriteTx, ref: str) -> tuple[int, list[str]] | None:
     return seq, [name for key, name in gone if tx.entity(key) is None]
 
 
-def _forget_drawer(tx: WriteTx, ref: str) -> tuple[int, list[str]] | None:
+def forget_drawer(tx: WriteTx, ref: str) -> tuple[int, list[str]] | None:
+    """The same for a drawer, also a deleted one, and its earlier versions."""
     drawer = tx.drawer(ref)
     ref = ref if drawer is None else drawer.id
     changes = tx.changes(ChangeFilter(kind=Kind.DRAWER, ref=ref), limit=MOST_CHANGES)

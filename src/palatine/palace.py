@@ -8,10 +8,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, Self
 
-from palatine import config, doctor, embed, instants, markdown, transfer, wakeup
-from palatine.drawers import DEFAULT_WING, DIARY_ROOM, Drawers, chunks_of, time_filter
-from palatine.embed import Embedder, EmbedderError
-from palatine.embedding import Background, Embedding, LoadEmbedder, Progress
+from palatine import config, doctor, instants, markdown, transfer, wakeup
+from palatine.drawers import DEFAULT_WING, DIARY_ROOM, Drawers, chunks_of, end_of
+from palatine.embed import Embedder
+from palatine.embedding import Background, Embedding, LoadEmbedder, Progress, loader
 from palatine.errors import InputError, PalatineError
 from palatine.history import History
 from palatine.instants import Time, parse_start
@@ -57,6 +57,7 @@ if TYPE_CHECKING:
     from palatine.ingest.facts import Progress as ExtractProgress
     from palatine.ingest.mine import Mined, Options
     from palatine.ingest.mine import Progress as MineProgress
+    from palatine.secrets import Cure, Done, Secrets
 
 _KEEP: Any = object()
 _COMPARED = 20
@@ -149,7 +150,7 @@ class Palace:
             StoreError: it cannot be used, see `palatine.errors`; nothing was written.
         """
         folder = Path(config.default_palace(None if path is None else str(path)))
-        load = _embedder(embedder, str(folder))
+        load = loader(embedder, str(folder))
         store = SqliteStore(
             folder,
             single=single,
@@ -301,7 +302,7 @@ class Palace:
         self, drawers: Iterable[NewDrawer], *, author: Author | None = None
     ) -> Sequence[Added]:
         """Files many texts in one transaction: all or none; `undo` of any seq undoes them all."""
-        return self._drawers.add(drawers, author=author or self._author)
+        return [_warned(done) for done in self._drawers.add(drawers, author=author or self._author)]
 
     def get(self, drawer_id: str) -> Drawer:
         """The drawer with this id, or with this former id.
@@ -379,7 +380,8 @@ class Palace:
             "metadata": metadata,
         }
         changes = {name: value for name, value in given.items() if value is not _KEEP}
-        return self._drawers.update(drawer_id, changes, author=author or self._author)
+        done = self._drawers.update(drawer_id, changes, author=author or self._author)
+        return _warned(done) if "text" in changes else done
 
     def delete(
         self,
@@ -469,7 +471,7 @@ class Palace:
         Raises:
             NotFoundError: a drawer is unknown, or a room holds no drawer.
         """
-        ends = _end(source), _end(target)
+        ends = end_of(source), end_of(target)
         return self._drawers.link(*ends, label, author=author or self._author)
 
     def unlink(self, link_id: str, *, author: Author | None = None) -> Removed:
@@ -527,13 +529,16 @@ class Palace:
         Raises:
             InputError: the query is empty, or a value cannot be used.
         """
-        where = DrawerFilter(wing=wing, room=room, kind=kind, source=source, author=author)
-        where = time_filter(
-            where,
-            said_since=said_since,
-            said_before=said_before,
-            filed_since=filed_since,
-            filed_before=filed_before,
+        where = DrawerFilter(
+            wing=wing,
+            room=room,
+            kind=kind,
+            source=source,
+            author=author,
+            said_since=parse_start(said_since, what="said_since"),
+            said_before=parse_start(said_before, what="said_before"),
+            filed_since=parse_start(filed_since, what="filed_since"),
+            filed_before=parse_start(filed_before, what="filed_before"),
         )
         found = self._search(query, where, limit=limit)
         if self._background is not None and (found.meaning or found.remark):
@@ -660,6 +665,19 @@ class Palace:
             ForgetIncompleteError: a reader still holds the old bytes; empty it again later.
         """
         return self._history.empty_trash(before=before, author=author or self._author)
+
+    def secrets(
+        self, cure: Cure = "", *, progress: Progress | None = None, author: Author | None = None
+    ) -> Secrets:
+        """Where keys, tokens and passwords stand; masks or forgets them for good, if told to.
+
+        Raises:
+            ForgetIncompleteError: a reader still holds the old bytes; do it again later.
+        """
+        from palatine.secrets import look  # noqa: PLC0415 (the rules, for this alone)
+
+        author = author or self._author
+        return look(self._store, wing=self.wing, cure=cure, author=author, progress=progress)
 
     # Leaving and coming
 
@@ -860,37 +878,7 @@ class Palace:
             return Reconnected(before, tx.state(), problem)
 
 
-def _embedder(given: Embedder | str | None, palace: str) -> LoadEmbedder | None:
-    """What loads the embedder; None where search goes by words."""
-    if given is not None and not isinstance(given, str):
-        own = given
-        return lambda *, bulk_threads: own
+def _warned(done: Done) -> Done:
+    from palatine.secrets import warned  # noqa: PLC0415 (the rules, for those who write)
 
-    def name_of() -> str:
-        name = config.setting("embedder", palace=palace)[0] if given is None else given
-        return config.checked_embedder(name)
-
-    def load(*, bulk_threads: int) -> Embedder:
-        name = name_of()  # asked anew: the user may set another one while this process runs
-        if name == "minilm":
-            return embed.open_local(Path(config.cache_folder()), bulk_threads=bulk_threads)
-        if name == "hashing":
-            return embed.open_hashing()
-        if name == "none":
-            raise EmbedderError("search by meaning is switched off (the embedder is none)")
-        model, key = (
-            config.setting(k, palace=palace)[0] for k in ("embedder_model", "embedder_key")
-        )
-        return embed.open_remote(name, model, api_key=key)
-
-    return None if name_of() == "none" else load
-
-
-def _end(given: End | str | tuple[str, str]) -> End:
-    if isinstance(given, End):
-        return given
-    if isinstance(given, str):
-        return End(drawer=given)
-    if not isinstance(given, tuple) or len(given) != 2:
-        raise InputError(f"{given!r} is no end of a link; give a drawer's id or (wing, room)")
-    return End(*given)
+    return warned(done)

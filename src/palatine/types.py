@@ -405,11 +405,7 @@ class Change:
 
 @dataclass(frozen=True, slots=True)
 class ChangeFilter:
-    """Which changes; a field left at None does not restrict.
-
-    Attributes:
-        kept: whether what stood before it is kept.
-    """
+    """Which changes; None does not restrict. `kept`: whether what stood before it is kept."""
 
     operation: int | None = None
     kind: Kind | None = None
@@ -587,11 +583,13 @@ class Added:
     Attributes:
         created: False when the same text already lay in the same place: `drawer` is that one.
         seq: the change that `undo` takes; 0 when nothing was written.
+        warnings: what the caller may want to know of the text, in words.
     """
 
     drawer: Drawer
     created: bool
     seq: int
+    warnings: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -601,6 +599,7 @@ class Updated:
     drawer: Drawer
     changed: bool
     seq: int
+    warnings: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

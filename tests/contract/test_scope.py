@@ -218,6 +218,7 @@ FACT_READS: dict[str, Callable[[Knowledge], Any]] = {
 }
 WRITES = {"add", "add_many", "delete", "diary_write", "forget", "import_from", "link", "pin"}
 WRITES |= {"undo", "unlink", "update", "embed", "reembed", "mine", "empty_trash", "extract"}
+WRITES |= {"secrets"}  # tests/unit/test_secrets.py
 WRITES |= {"import_other"}  # tests/ingest/test_import_mempalace.py
 FACT_WRITES = {"add", "add_alias", "add_entity", "correct", "delete", "end", "set_predicate"}
 FACT_WRITES |= {"supersede"}

@@ -14,7 +14,7 @@ from typing import Any
 import apsw
 
 from palatine import Palace
-from palatine.errors import ConflictError, PalatineError, StoreError
+from palatine.errors import ConflictError, ForgetIncompleteError, PalatineError, StoreError
 from palatine.store import sqlite
 from tests.process.agent import learn_another_step, obey
 from tests.process.embedders import add_and_embed, embed, embed_slowly, search_on
@@ -121,6 +121,13 @@ def attempt(palace: Palace, me: int, what: str) -> Any:
                 return palace.undo(1).seq
             case "open":
                 return palace.status().palace_id
+            case "mask":
+                while True:
+                    try:
+                        palace.secrets("mask")
+                    except ForgetIncompleteError:  # a neighbour looks at an old snapshot
+                        continue
+                    return "masked"
     except ConflictError as error:
         return {"lost": str(error)}
     raise AssertionError(what)
@@ -223,6 +230,7 @@ def _write_and_read(palace: Palace, count: int) -> None:
 
 # Dying
 
+KEY = "AKIAIOSFODNN7EXAMPLE"
 LONG_TEXT = "\n\n".join(f"Paragraph {n}: a secret about the harbour. " * 12 for n in range(4))
 
 
@@ -236,6 +244,7 @@ def prepare(line: Line, place: str) -> None:
         palace.add(LONG_TEXT + " forgotten", wing="w", room="forgotten")
         palace.knowledge.add("Max", "lives in", "Berlin", valid_from="2020")
         palace.knowledge.add_entity("Max", type="person", properties={"a": 1})
+        palace.add(f"what is masked: a secret, {KEY}", wing="w", room="masked")
         changed = palace.add("what is undone", wing="w", room="undone").drawer
         palace.update(changed.id, text="what will be undone: a secret")
 
@@ -263,6 +272,7 @@ CASES: dict[str, Callable[[Palace], object]] = {
     "delete": lambda palace: palace.delete(room="deleted"),
     "undo": _undo,
     "forget": _forget,
+    "mask": lambda palace: palace.secrets("mask"),
 }
 
 

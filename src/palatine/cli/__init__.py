@@ -18,47 +18,25 @@ from palatine.cli.output import hint
 from palatine.errors import ConflictError, InputError, NotFoundError, PalatineError
 from palatine.text import near_names
 
-_COMMANDS = {
-    "add": "palatine.cli.drawers",
-    "search": "palatine.cli.drawers",
-    "get": "palatine.cli.drawers",
-    "list": "palatine.cli.drawers",
-    "update": "palatine.cli.edits",
-    "delete": "palatine.cli.edits",
-    "pin": "palatine.cli.edits",
-    "unpin": "palatine.cli.edits",
-    "link": "palatine.cli.edits",
-    "links": "palatine.cli.edits",
-    "unlink": "palatine.cli.edits",
-    "diary": "palatine.cli.edits",
-    "kg": "palatine.cli.facts",
-    "wakeup": "palatine.cli.wakeup",
-    "status": "palatine.cli.care",
-    "log": "palatine.cli.feed",
-    "changes": "palatine.cli.feed",
-    "undo": "palatine.cli.care",
-    "forget": "palatine.cli.care",
-    "export": "palatine.cli.transfer",
-    "import": "palatine.cli.transfer",
-    "backup": "palatine.cli.care",
-    "restore": "palatine.cli.care",
-    "trash": "palatine.cli.care",
-    "doctor": "palatine.cli.care",
-    "embed": "palatine.cli.meaning",
-    "reembed": "palatine.cli.meaning",
-    "mcp": "palatine.cli.care",
-    "install": "palatine.cli.install",
-    "mine": "palatine.cli.mine",
-    "watch": "palatine.cli.watch",
-    "hook": "palatine.cli.mine",
-    "serve": "palatine.cli.serve",
-    "token": "palatine.cli.serve",
-    "palaces": "palatine.cli.palaces",
-    "config": "palatine.cli.palaces",
-    "completion": "palatine.cli.palaces",
-    "demo": "palatine.cli.demo",
+_MODULES = {
+    "drawers": "add search get list",
+    "edits": "update delete pin unpin link links unlink diary",
+    "facts": "kg",
+    "wakeup": "wakeup",
+    "feed": "log changes",
+    "care": "status undo forget trash backup restore doctor mcp",
+    "transfer": "export import",
+    "secrets": "secrets",
+    "meaning": "embed reembed",
+    "mine": "mine hook",
+    "watch": "watch",
+    "install": "install",
+    "serve": "serve token",
+    "palaces": "palaces config completion",
+    "demo": "demo",
 }
-"""Each command and the module that has it as `<name>_command`; in the order of the help."""
+"""Each module and its commands, which it has as `<name>_command`; in the order of the help."""
+_COMMANDS = {name: module for module, names in _MODULES.items() for name in names.split()}
 
 USAGE, BUSY_OR_BROKEN, INTERRUPTED, NOBODY_READS = 2, 4, 130, 141
 _CODES: tuple[tuple[type[PalatineError], int], ...] = (
@@ -81,7 +59,7 @@ class _Commands(click.Group):
             if near and not ctx.resilient_parsing:
                 ctx.fail(f"No such command {cmd_name!r}; did you mean {near[0]}?")
             return None
-        module = importlib.import_module(_COMMANDS[cmd_name])
+        module = importlib.import_module(f"palatine.cli.{_COMMANDS[cmd_name]}")
         command: click.Command = getattr(module, f"{cmd_name}_command")
         return command
 
@@ -91,7 +69,7 @@ class _Commands(click.Group):
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
     epilog="Exit codes: 0 done; 1 not found, or nothing matched; 2 the command or a value cannot be"
     " used; 3 somebody else's write stands against it; 4 the palace is busy, damaged or missing;"
-    " 5 doctor found problems; 6 mine could not read a file; 130 interrupted.",
+    " 5 doctor found problems, or secrets are left; 6 mine could not read a file; 130 interrupted.",
 )
 @click.version_option(__version__, message="%(prog)s %(version)s")
 @palace_option

@@ -93,7 +93,7 @@ def forget_command(run: Invocation, ref: str, yes: bool) -> int:
     among them, are out of its reach.
     """
     with run.open() as palace:
-        if not _sure(yes, f"forget {_shown(palace, ref)} for good"):
+        if not sure(yes, f"forget {_shown(palace, ref)} for good"):
             return 1
         removed = palace.forget(ref)
     if run.json:
@@ -103,7 +103,7 @@ def forget_command(run: Invocation, ref: str, yes: bool) -> int:
     return 0
 
 
-def _sure(yes: bool, what: str) -> bool:
+def sure(yes: bool, what: str) -> bool:
     """Asks a person about something that cannot be undone; a program has to say --yes."""
     if yes:
         return True
@@ -170,7 +170,7 @@ def restore_command(run: Invocation, file: str, yes: bool) -> int:
       palatine restore ~/palace/backups/backup-....db
       palatine --palace ~/new restore /media/stick/NAME     where there is no palace yet
     """  # noqa: D301 (the mark tells click not to wrap)
-    if not _sure(yes, f"replace the palace in {run.folder} by {file}"):
+    if not sure(yes, f"replace the palace in {run.folder} by {file}"):
         return 1
     agent, session = run.who
     done = palace_class().restore(file, run.folder, agent=agent, session=session)
@@ -207,7 +207,7 @@ def trash_command(
     with run.open(whole=True) as palace:
         if action is None:
             return _show_trash(run, palace.trash(limit=limit))
-        if not _sure(yes, f"empty the trash of what is older than {older_than or 'now'}"):
+        if not sure(yes, f"empty the trash of what is older than {older_than or 'now'}"):
             return 1
         removed = palace.empty_trash(before=before)
     if run.json:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -78,6 +78,7 @@ def add_command(
 def show_filed(run: Invocation, added: Added) -> None:
     """Says where a text went."""
     drawer = added.drawer
+    warn(added.warnings)
     if run.json:
         give(answers.added(added))
     elif not on_terminal():
@@ -86,6 +87,12 @@ def show_filed(run: Invocation, added: Added) -> None:
         say(f"filed in {_place(drawer)} as {drawer.id}; palatine undo {added.seq} takes it back")
     else:
         say(f"known already: {drawer.id} in {_place(drawer)}")
+
+
+def warn(warnings: Sequence[str]) -> None:
+    """Says on standard error what came with a write."""
+    for warning in warnings:
+        hint(warning)
 
 
 def given_text(text: str) -> str:

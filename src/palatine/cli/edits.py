@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from palatine.cli.drawers import KIND, TIME, given_text, list_drawers, show_filed
+from palatine.cli.drawers import KIND, TIME, given_text, list_drawers, show_filed, warn
 from palatine.cli.options import Invocation, palace_option, reading, session_option, writing
 from palatine.cli.output import give, hint, on_terminal, say, table
 from palatine.errors import InputError
@@ -79,8 +79,10 @@ def unpin_command(run: Invocation, drawer_id: str) -> None:
 
 def _show_updated(run: Invocation, done: Updated) -> None:
     drawer = done.drawer
+    warn(done.warnings)
     if run.json:
-        give({"id": drawer.id, "changed": done.changed, "seq": done.seq})
+        warnings = {"warnings": list(done.warnings)} if done.warnings else {}
+        give({"id": drawer.id, "changed": done.changed, "seq": done.seq, **warnings})
     elif not on_terminal():
         table((), [(drawer.id, "changed" if done.changed else "unchanged")])
     elif done.changed:

@@ -130,6 +130,7 @@ def add_drawer(
 def _added(done: Added) -> Json:
     known = {} if done.created else {"reason": "already_exists"}
     more = _keyed("chunks created seq", 1, done.created, done.seq)
+    more |= {"warnings": list(done.warnings)} if done.warnings else {}
     return {"success": True, **known, **_place(done.drawer), **more}
 
 

@@ -165,17 +165,26 @@ def _lines(letters: bytes, mark: bytes) -> Iterator[tuple[int, int]]:
         yield max(letters.rfind(b"\n", 0, at), 0), end
 
 
+def places(text: str) -> list[tuple[str, int, int]]:
+    """The same in the text's order; those that overlap as one, of the first one's kind."""
+    merged: list[tuple[str, int, int]] = []
+    for kind, start, end in sorted(find(text), key=lambda place: (place[1], -place[2])):
+        if merged and start < merged[-1][2]:
+            kind, start, last = merged.pop()
+            end = max(last, end)
+        merged.append((kind, start, end))
+    return merged
+
+
 def mask(text: str) -> tuple[str, Counter[str]]:
     """The text with a mark in the place of each secret, and how many of each kind there were."""
-    found = sorted(find(text), key=lambda place: (place[1], -place[2]))
     counts: Counter[str] = Counter()
     parts = []
     done = 0
-    for kind, start, end in found:
-        if start >= done:
-            parts += [text[done:start], _MARK.format(kind)]
-            counts[kind] += 1
-        done = max(done, end)
+    for kind, start, end in places(text):
+        parts += [text[done:start], _MARK.format(kind)]
+        counts[kind] += 1
+        done = end
     return "".join((*parts, text[done:])), counts
 
 

@@ -80,8 +80,7 @@ def _drawers(name: str, page: Page[Drawer], *, most_chars: int) -> Json:
 
 def update_drawer(palace: Palace, *, id: str, **given: Any) -> Json:
     """Changes what is given of a drawer."""
-    done = palace.update(id, **given)
-    return answers.place(done.drawer) | {"changed": done.changed, "seq": done.seq}
+    return answers.updated(palace.update(id, **given))
 
 
 def delete_drawer(palace: Palace, *, ids: Sequence[str], author: Author) -> Json:

@@ -31,6 +31,7 @@ from palatine.types import (
     SearchResult,
     Status,
     Superseded,
+    Updated,
 )
 
 if TYPE_CHECKING:
@@ -229,7 +230,12 @@ def _excerpt(hit: Hit, most: int) -> Json:
 
 def added(result: Added) -> Json:
     """Where a text went."""
-    return place(result.drawer) | _shown(result, "created seq")
+    return place(result.drawer) | _shown(result, "created seq", "warnings")
+
+
+def updated(result: Updated) -> Json:
+    """Which text was changed."""
+    return place(result.drawer) | _shown(result, "changed seq", "warnings")
 
 
 def place(drawer: Drawer) -> Json:

@@ -65,84 +65,37 @@ def state_in(tx: SqliteLookups, place: str) -> PalaceState:
 
 
 # Each query yields one line of detail for each fault it finds, in an area of types.AREAS.
-_ROW_CHECKS: tuple[tuple[str, str, bool, str], ...] = (
-    (
-        "full text",
-        "chunks without full text",
-        True,
-        "SELECT 'chunk ' || row FROM chunk WHERE row NOT IN (SELECT id FROM words_docsize)",
-    ),
-    (
-        "full text",
-        "full text without chunks",
-        True,
-        "SELECT 'full-text row ' || id FROM words_docsize WHERE id NOT IN (SELECT row FROM chunk)",
-    ),
-    (
-        "vectors",
-        "chunks neither with a vector nor pending",
-        True,
-        "SELECT 'chunk ' || row FROM chunk WHERE row NOT IN (SELECT chunk FROM vector)"
-        " AND row NOT IN (SELECT chunk FROM pending)",
-    ),
-    (
-        "vectors",
-        "chunks pending that have a vector",
-        True,
-        "SELECT 'chunk ' || chunk FROM pending WHERE chunk IN (SELECT chunk FROM vector)",
-    ),
-    (
-        "vectors",
-        "vectors of the wrong length",
-        True,
-        "SELECT 'chunk ' || chunk FROM vector WHERE length(f16) <>"
-        " 2 * (SELECT ifnull(max(dimension), 0) FROM embedder)",
-    ),
-    (
-        "vectors",
-        "vectors beyond the last number",
-        True,
-        "SELECT 'vector ' || number FROM vector"
-        " WHERE number > (SELECT ifnull(max(last), 0) FROM embedder)",
-    ),
-    (
-        "change feed",
-        "change feed with gaps",
-        False,
-        "SELECT 'before seq ' || seq FROM change c WHERE kind <> 'palace' AND seq > 1"
-        " AND NOT EXISTS (SELECT 1 FROM change WHERE seq = c.seq - 1)",
-    ),
-    (
-        "change feed",
-        "revisions of no change",
-        False,
-        "SELECT 'revision ' || seq FROM revision WHERE seq NOT IN (SELECT seq FROM change)",
-    ),
-    (
-        "facts",
-        "facts ended before they were recorded",
-        False,
-        "SELECT id || ' version ' || version FROM fact WHERE ended_at < recorded_at",
-    ),
-    (
-        "facts",
-        "facts with two beliefs at once",
-        False,
-        "SELECT id FROM fact WHERE ended_at IS NULL GROUP BY id HAVING count(*) > 1",
-    ),
-    (
-        "facts",
-        "facts that end before they start",
-        False,
-        "SELECT id || ' version ' || version FROM fact WHERE valid_to <= valid_from",
-    ),
-    (
-        "change feed",
-        "drawers newer than the change feed",
-        False,
-        "SELECT id FROM drawer WHERE seq > (SELECT ifnull(max(seq), 0) FROM change)",
-    ),
-)
+_DERIVED = {
+    "full text: chunks without full text": "SELECT 'chunk ' || row FROM chunk"
+    " WHERE row NOT IN (SELECT id FROM words_docsize)",
+    "full text: full text without chunks": "SELECT 'full-text row ' || id FROM words_docsize"
+    " WHERE id NOT IN (SELECT row FROM chunk)",
+    "vectors: chunks neither with a vector nor pending": "SELECT 'chunk ' || row FROM chunk"
+    " WHERE row NOT IN (SELECT chunk FROM vector) AND row NOT IN (SELECT chunk FROM pending)",
+    "vectors: chunks pending that have a vector": "SELECT 'chunk ' || chunk FROM pending"
+    " WHERE chunk IN (SELECT chunk FROM vector)",
+    "vectors: vectors of the wrong length": "SELECT 'chunk ' || chunk FROM vector"
+    " WHERE length(f16) <> 2 * (SELECT ifnull(max(dimension), 0) FROM embedder)",
+    "vectors: vectors beyond the last number": "SELECT 'vector ' || number FROM vector"
+    " WHERE number > (SELECT ifnull(max(last), 0) FROM embedder)",
+}
+"""What can be made anew, as `area: what is wrong`."""
+_KEPT = {
+    "change feed: change feed with gaps": "SELECT 'before seq ' || seq FROM change c"
+    " WHERE kind <> 'palace' AND seq > 1"
+    " AND NOT EXISTS (SELECT 1 FROM change WHERE seq = c.seq - 1)",
+    "change feed: revisions of no change": "SELECT 'revision ' || seq FROM revision"
+    " WHERE seq NOT IN (SELECT seq FROM change)",
+    "facts: facts ended before they were recorded": "SELECT id || ' version ' || version"
+    " FROM fact WHERE ended_at < recorded_at",
+    "facts: facts with two beliefs at once": "SELECT id FROM fact WHERE ended_at IS NULL"
+    " GROUP BY id HAVING count(*) > 1",
+    "facts: facts that end before they start": "SELECT id || ' version ' || version FROM fact"
+    " WHERE valid_to <= valid_from",
+    "change feed: drawers newer than the change feed": "SELECT id FROM drawer"
+    " WHERE seq > (SELECT ifnull(max(seq), 0) FROM change)",
+}
+"""What cannot."""
 
 # Every row of what has no digest is made into its noun: what cannot be read is damaged.
 _ROWS: tuple[tuple[str, str, Callable[[Any], object]], ...] = (
@@ -202,9 +155,10 @@ def _check_schema(connection: apsw.Connection) -> Iterator[Problem]:
 def _check_references(connection: apsw.Connection) -> Iterator[Problem]:
     for table, row, parent, _ in connection.execute("PRAGMA foreign_key_check"):
         yield Problem("rows that refer to nothing", f"{table} row {row} to {parent}")
-    for area, what, repairable, query in _ROW_CHECKS:
+    for check, query in (_DERIVED | _KEPT).items():
+        area, _, what = check.partition(": ")
         for (detail,) in connection.execute(query):
-            yield Problem(what, str(detail), repairable, area)
+            yield Problem(what, str(detail), check in _DERIVED, area)
 
 
 def _check_packs(connection: apsw.Connection) -> Iterator[Problem]:
