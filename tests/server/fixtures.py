@@ -363,7 +363,7 @@ class Mounted:
         params = dict(ctx.params or {})
         name, given = params["name"], params.get("arguments") or {}
         if name in EVENTS:
-            for bus in list(self._service.streams.values()):
+            for _, bus in list(self._service.streams.values()):
                 await bus.publish(EVENTS[name])
             return said("told")
         return await (TOOLS[name](ctx, given) if name in TOOLS else self.real(ctx))

@@ -50,14 +50,20 @@ def server(tmp_path: Path) -> Iterator[Served]:
 
 
 @pytest.fixture(scope="module", params=[False, True], ids=["handshake", "modern"])
-def toys(
+def toy_server(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Callable[[], Session]]:
-    """Makes clients, all of one era, of a server that offers the toys."""
+) -> Iterator[tuple[Served, bool]]:
+    """A server that offers the toys, and whether clients speak the modern era."""
     palace = tmp_path_factory.mktemp("toys") / "palace"
     with Served(palace, palace, "toys", command=TOYS) as server:
-        yield lambda: server.session(token="", modern=request.param)
-        assert "the secret reason" in server.errors()  # the log has what clients are not told
+        yield server, request.param
+
+
+@pytest.fixture(scope="module")
+def toys(toy_server: tuple[Served, bool]) -> Callable[[], Session]:
+    """Makes clients, all of one era, of a server that offers the toys."""
+    server, modern = toy_server
+    return lambda: server.session(token="", modern=modern)
 
 
 # Who gets in
@@ -425,12 +431,15 @@ def test_errors_tell_neither_paths_nor_code(server: Served) -> None:
     assert server.get("/health")[0] == 503
 
 
-def test_a_fault_of_ours_is_an_error_without_its_reason(toys: Callable[[], Session]) -> None:
+def test_a_fault_of_ours_is_an_error_without_its_reason(
+    toys: Callable[[], Session], toy_server: tuple[Served, bool]
+) -> None:
     session = toys()
     for tool in ("fail", "leave", "not_an_object", "not_a_number"):
         error = session.ask("tools/call", {"name": tool})["error"]
         assert (error["code"], error["message"]) == (-32603, "Internal error")
     assert session.call("echo", a=1) == {"a": 1}
+    assert "the secret reason" in toy_server[0].errors()  # the log has what clients are not told
 
 
 def test_progress_comes_in_order_and_before_the_reply(toys: Callable[[], Session]) -> None:
@@ -491,6 +500,21 @@ def test_listeners_hear_of_what_is_theirs_and_of_the_end(server: Served) -> None
     server.process.send_signal(signal.SIGTERM)
     [last] = list(scoped)
     assert last["result"]["resultType"] == "complete"
+
+
+@pytest.mark.parametrize("end", [Tokens.remove, Tokens.rotate])
+def test_a_stream_ends_with_its_token_and_others_go_on(
+    server: Served, end: Callable[[Tokens, str], object]
+) -> None:
+    tokens = Tokens(server.palace)
+    ended = listen(server, "palatine://status", token=tokens.add("one").secret)
+    other = listen(server, "palatine://status", token=tokens.add("other").secret)
+    end(tokens, "one")
+    [last] = list(ended)
+    assert last["result"]["resultType"] == "complete"
+    with Client(*MCP, server.palace) as client:
+        client.call("add_drawer", text="afterwards")
+    assert next(other)["params"]["uri"] == "palatine://status"
 
 
 # The end

@@ -13,6 +13,7 @@ import logging
 import socket
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from time import monotonic
 from types import FrameType
 from typing import Any
@@ -48,6 +49,8 @@ _HEALTH = "/health"
 _READERS, _WRITERS = 16, 8
 _GRACE_SECONDS = 5.0
 _KEEP_ALIVE_SECONDS = 60
+_TICKS = 10
+"""So many of uvicorn's ticks, of 0.1 s, between two looks at whose token still stands."""
 _CLIENT_KEY = "io.modelcontextprotocol/clientInfo"
 _TOKEN = "palatine.token"
 _logger = logging.getLogger(__name__)
@@ -111,7 +114,7 @@ class Service:
 
     Attributes:
         server: the SDK's server.
-        streams: what clients listen to, and where to publish for each.
+        streams: what clients listen to: by which token, and where to publish for each.
         busy: how many requests are being answered, the standing streams of sessions left out.
         leaving: no new request is taken.
     """
@@ -125,7 +128,7 @@ class Service:
         hosts: Iterable[str],
     ) -> None:
         """Takes what is offered, to tokens that may only read, too, and the server's host names."""
-        self.streams: dict[ListenHandler, InMemorySubscriptionBus] = {}
+        self.streams: dict[ListenHandler, tuple[Token, InMemorySubscriptionBus]] = {}
         self.busy = 0
         self.leaving = False
         self._registry = registry
@@ -160,6 +163,14 @@ class Service:
             await self._app(scope, receive, send)
         finally:
             self.busy -= counts
+
+    def end_streams(self) -> None:
+        """Ends the streams of tokens that were removed or rotated since they began."""
+        with suppress(PalatineError, OSError):  # a damaged token is told to who asks for it
+            standing = self._tokens.all() if self.streams else []
+            for stream, (token, _) in self.streams.items():
+                if token not in standing:
+                    stream.close()
 
     def stop(self) -> None:
         """Ends what runs in threads: nothing new begins, and the palace interrupts the rest."""
@@ -280,7 +291,7 @@ class Service:
 
         try:
             seen = await loop.run_in_executor(self._readers, watch.look, wanted)
-            self.streams[stream] = bus
+            self.streams[stream] = token, bus
             watch.add(stream, seen, tell)
             return await stream(context, params)
         except RpcError as error:
@@ -339,6 +350,8 @@ class _HttpServer(uvicorn.Server):
                 stream.close()
             if not self._service.busy or monotonic() > self._until:
                 self.should_exit = True
+        elif counter % _TICKS == 0:
+            self._service.end_streams()
         return await super().on_tick(counter)
 
 
