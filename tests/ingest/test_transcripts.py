@@ -10,6 +10,7 @@ import pytest
 from palatine import Palace
 from palatine.ingest import transcripts
 from palatine.ingest.mine import Mined, Options
+from palatine.ingest.transcripts import agents
 from palatine.types import Drawer
 
 Mine = Callable[..., Mined]
@@ -298,7 +299,34 @@ def test_broken_and_unknown_records_are_passed_over(
         lines(claude("user", "First?")) + broken + lines(claude("user", "Second?"))
     )
     assert mine().problems == []
-    assert [drawer.text for drawer in drawers(palace)] == ["User: First?", "User: Second?"]
+    first, second = drawers(palace)
+    assert (first.text, second.text) == ("User: First?", "User: Second?")
+    assert first.metadata["left_out"] == {"lines that are no record": 4}
+    assert "left_out" not in second.metadata
+
+
+def test_a_line_that_is_too_long_is_never_held_and_is_named(
+    palace: Palace, mine: Mine, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(agents, "LINE_BYTES", 1000)
+    asked = []
+    loads = json.loads
+    monkeypatch.setattr(agents.json, "loads", lambda line: asked.append(len(line)) or loads(line))
+    long, last = claude("user", "long " * 5000), claude("user", "end " * 5000)
+    path = folder / "s.jsonl"
+    path.write_text(
+        lines(claude("user", "First?"), long, claude("user", "Second?"), last).rstrip("\n")
+    )
+    mine()
+    named = {"lines of more than 1000 bytes": 1}
+    found = [(drawer.text, drawer.metadata.get("left_out")) for drawer in drawers(palace)]
+    assert found == [("User: First?", named), ("User: Second?", named)]
+    assert max(asked) < 1000
+    with path.open("a") as file:
+        file.write("\n" + lines(claude("user", "Third?")))
+    mine()
+    assert [drawer.text for drawer in drawers(palace)][2:] == ["User: Third?"]
+    assert [drawer.metadata.get("left_out") for drawer in drawers(palace)] == [named, named, None]
 
 
 def test_an_export_that_was_cut_off_is_reported_and_what_is_whole_is_filed(

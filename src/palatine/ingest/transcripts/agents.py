@@ -18,6 +18,8 @@ from palatine.ingest.base import Piece
 from palatine.instants import Instant, parse_start
 
 TOOL_CHARS = 2000
+LINE_BYTES = 64 * 2**20
+"""A longer line is never held whole: the memory that reading takes does not grow with a file."""
 
 
 class Exchange:
@@ -64,22 +66,39 @@ class Exchange:
         )
 
 
-def records(file: BinaryIO) -> Iterator[tuple[int, Mapping[str, Any] | None]]:
-    """The whole lines of a file with the byte where each begins; None for one that is no object."""
+def records(file: BinaryIO, broken: Counter[str]) -> Iterator[tuple[int, Mapping[str, Any]]]:
+    """The objects in the lines of a file, with the byte where each begins.
+
+    What is no object, or longer than `LINE_BYTES`, is counted; an unfinished last line is not.
+    """
     at = file.tell()
-    for line in file:
-        if not line.endswith(b"\n"):
-            try:  # the last line of a file that is not written any more
-                json.loads(line)
-            except ValueError:
+    while line := file.readline(LINE_BYTES):
+        begin, at = at, at + len(line)
+        whole = line.endswith(b"\n")
+        if len(line) == LINE_BYTES and not whole:
+            broken[f"lines of more than {LINE_BYTES} bytes"] += 1
+            at += _skip_line(file)
+            continue
+        try:
+            record = json.loads(line) if line.strip() else {}
+        except (ValueError, RecursionError):
+            if not whole:  # the last line of a file that is still written
                 return
-        if line.strip():
-            try:
-                record = json.loads(line)
-            except (ValueError, RecursionError):
-                record = None
-            yield at, record if isinstance(record, dict) else None
-        at += len(line)
+            record = None
+        if isinstance(record, dict):
+            yield begin, record
+        else:
+            broken["lines that are no record"] += 1
+
+
+def _skip_line(file: BinaryIO) -> int:
+    """Reads to the end of a line and keeps nothing; returns how many bytes that were."""
+    skipped = 0
+    while part := file.readline(LINE_BYTES):
+        skipped += len(part)
+        if part.endswith(b"\n"):
+            break
+    return skipped
 
 
 def when(value: object) -> Instant | None:
@@ -110,12 +129,21 @@ Turn = tuple[int, Mapping[str, Any], str, object]
 """At which byte; timestamp, sessionId, cwd and title, where there are; the role; the content."""
 
 
-def exchanges(kind: str, turns: Iterable[Turn]) -> Iterator[Piece]:
-    """Groups turns into exchanges; each turn of a user begins one."""
+def exchanges(
+    kind: str, turns: Iterable[Turn], broken: Counter[str] | None = None
+) -> Iterator[Piece]:
+    """Groups turns into exchanges; each turn of a user begins one.
+
+    What is broken counts as left out of the exchange behind which it stands.
+    """
     now: Exchange | None = None
+    broken = Counter() if broken is None else broken
     for at, record, role, content in turns:
         blocks = list(texts(content))
         asks = role == "user" and any(name == "text" and text.strip() for name, text in blocks)
+        if now:
+            now.left_out.update(broken)
+            broken.clear()
         if now is None or asks:
             if now and (piece := now.piece(kind)):
                 yield piece
@@ -126,6 +154,8 @@ def exchanges(kind: str, turns: Iterable[Turn]) -> Iterator[Piece]:
         now.title = now.title or str(record.get("title") or "")
         for name, block in blocks:
             _add(now, "User" if role == "user" else "Assistant", name, block)
+    if now:
+        now.left_out.update(broken)
     if now and (piece := now.piece(kind)):
         yield piece
 
@@ -141,9 +171,10 @@ def _add(now: Exchange, speaker: str, name: str, block: Any) -> None:
 
 def claude_code(file: BinaryIO) -> Iterator[Piece]:
     """`~/.claude/projects/<folder>/<session>.jsonl`."""
+    broken: Counter[str] = Counter()
 
     def turns() -> Iterator[tuple[int, Mapping[str, Any], str, object]]:
-        for at, record in records(file):
+        for at, record in records(file, broken):
             message = record.get("message") if record else None
             if not record or record.get("type") not in ("user", "assistant") or not message:
                 continue
@@ -151,15 +182,16 @@ def claude_code(file: BinaryIO) -> Iterator[Piece]:
                 continue
             yield at, record, str(record["type"]), message.get("content")
 
-    return exchanges("Claude Code", turns())
+    return exchanges("Claude Code", turns(), broken)
 
 
 def codex(file: BinaryIO) -> Iterator[Piece]:
     """`~/.codex/sessions/…/rollout-….jsonl`."""
+    broken: Counter[str] = Counter()
 
     def turns() -> Iterator[tuple[int, Mapping[str, Any], str, object]]:
         known: dict[str, object] = _codex_session(file)
-        for at, record in records(file):
+        for at, record in records(file, broken):
             payload = record.get("payload") if record else None
             if not record or record.get("type") != "response_item" or not isinstance(payload, dict):
                 continue
@@ -170,16 +202,16 @@ def codex(file: BinaryIO) -> Iterator[Piece]:
             elif kind in ("function_call", "function_call_output"):
                 yield at, stamped, "assistant", [payload]
 
-    return exchanges("Codex", turns())
+    return exchanges("Codex", turns(), broken)
 
 
 def _codex_session(file: BinaryIO) -> dict[str, object]:
     """Session and folder, which stand in the first line, wherever reading goes on."""
     at = file.tell()
     file.seek(0)
-    _, first = next(records(file), (0, None))
+    _, first = next(records(file, Counter()), (0, {}))
     file.seek(at)
-    meta = first.get("payload") if first else None
+    meta = first.get("payload")
     if not isinstance(meta, dict):
         return {}
     return {"sessionId": meta.get("id"), "cwd": meta.get("cwd")}
@@ -198,10 +230,11 @@ def _of_codex(payload: Mapping[str, Any]) -> bool:
 
 def gemini(file: BinaryIO) -> Iterator[Piece]:
     """`~/.gemini/tmp/<hash>/chats/session-….jsonl`."""
+    broken: Counter[str] = Counter()
 
     def turns() -> Iterator[tuple[int, Mapping[str, Any], str, object]]:
         session = ""
-        for at, record in records(file):
+        for at, record in records(file, broken):
             if not record:
                 continue
             session = str(record.get("sessionId") or session)
@@ -210,7 +243,7 @@ def gemini(file: BinaryIO) -> Iterator[Piece]:
                 role = "user" if record["type"] == "user" else "assistant"
                 yield at, {**record, "sessionId": session}, role, said
 
-    return exchanges("Gemini CLI", turns())
+    return exchanges("Gemini CLI", turns(), broken)
 
 
 def _gemini_blocks(record: Mapping[str, Any]) -> Iterator[object]:
@@ -223,12 +256,13 @@ def _gemini_blocks(record: Mapping[str, Any]) -> Iterator[object]:
 
 def generic(file: BinaryIO) -> Iterator[Piece]:
     """Any lines of `{role, content}`, with `timestamp`, `sessionId` and `cwd` where there are."""
+    broken: Counter[str] = Counter()
 
     def turns() -> Iterator[tuple[int, Mapping[str, Any], str, object]]:
-        for at, record in records(file):
+        for at, record in records(file, broken):
             role = str(record.get("role")) if record else ""
             if record and role in ("user", "human", "assistant", "model", "ai"):
                 who = "user" if role in ("user", "human") else "assistant"
                 yield at, record, who, record.get("content")
 
-    return exchanges("JSON Lines", turns())
+    return exchanges("JSON Lines", turns(), broken)
