@@ -18,7 +18,7 @@ from palatine.errors import ConflictError, ForgetIncompleteError, PalatineError,
 from palatine.store import sqlite
 from tests.process.agent import learn_another_step, obey
 from tests.process.embedders import add_and_embed, embed, embed_slowly, search_on
-from tests.process.miners import change_and_mine, mine, mine_and_die, mine_file_by_file
+from tests.process.miners import change_and_mine, claim, mine, mine_and_die, mine_file_by_file
 from tests.process.restores import backup, live_through_a_restore, restore
 from tests.process.workers import Ledger, Line
 
@@ -26,6 +26,7 @@ __all__ = [
     "add_and_embed",
     "backup",
     "change_and_mine",
+    "claim",
     "embed",
     "embed_slowly",
     "live_through_a_restore",

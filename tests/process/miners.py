@@ -10,6 +10,7 @@ import apsw
 
 from palatine import Palace
 from palatine.ingest import mine as mining
+from palatine.ingest.claims import Claims
 from palatine.ingest.mine import Mined
 from tests.process.workers import Line
 
@@ -20,7 +21,15 @@ def mine(line: Line, place: str, tree: str) -> None:
         line.barrier()
         done = palace.mine(tree)
         problems = [problem.reason for problem in done.problems]
-        line.say([done.added, done.changed, done.removed, problems, palace.embed().stored])
+        stored = palace.embed().stored
+        line.say([done.files, done.added, done.changed, done.removed, problems, stored])
+
+
+def claim(line: Line, work: str, path: str) -> None:
+    """Claims a file and is stuck with it until it is told to end."""
+    claims = Claims(work)
+    line.say(claims.take(path))
+    assert line.hear() == "end"
 
 
 def mine_file_by_file(line: Line, place: str, tree: str) -> None:

@@ -3,12 +3,14 @@
 import shutil
 import signal
 from collections import Counter
+from contextlib import closing
 from itertools import count
 from pathlib import Path
 
 import pytest
 
 from palatine import NewDrawer, Palace
+from palatine.ingest import claims
 from tests.process.workers import Crew, Ledger
 
 FILES = 40
@@ -48,7 +50,7 @@ def filed(palace: Palace, tree: Path) -> None:
 
 
 @pytest.mark.parametrize("miners", [2, 8])
-def test_miners_of_one_tree_and_of_parts_of_it_file_each_file_once_beside_writers(
+def test_miners_of_one_tree_and_of_parts_of_it_read_and_file_each_file_once_beside_writers(
     crew: Crew, place: Path, tmp_path: Path, miners: int
 ) -> None:
     tree = make_tree(tmp_path, FILES)
@@ -68,9 +70,10 @@ def test_miners_of_one_tree_and_of_parts_of_it_file_each_file_once_beside_writer
     with Palace.open(place, embedder="hashing") as palace:
         stored = palace.embed().stored
         assert [problems for *_, problems, _ in seen] == [[]] * miners
-        assert [changed + removed for _, changed, removed, *_ in seen] == [0] * miners
+        assert sum(files for files, *_ in seen) == FILES
+        assert [changed + removed for _, _, changed, removed, *_ in seen] == [0] * miners
         mined = palace.list(wing="shop", limit=1000).items
-        assert sum(added for added, *_ in seen) == len(mined)
+        assert sum(added for _, added, *_ in seen) == len(mined)
         # Each drawer was recorded once, and each chunk embedded once.
         adds = Counter(change.ref for change in palace.changes(wing="shop", limit=1000))
         assert adds == Counter(drawer.id for drawer in mined)
@@ -85,6 +88,54 @@ def test_miners_of_one_tree_and_of_parts_of_it_file_each_file_once_beside_writer
         seq = palace.status().seq
         again = palace.mine(tree)
         assert (again.files, again.unchanged, palace.status().seq) == (0, FILES, seq)
+
+
+def test_a_miner_that_is_stuck_is_waited_for_and_then_not(
+    crew: Crew, place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tree = make_tree(tmp_path, 3)
+    with Palace.open(place) as palace:
+        work = f"{palace.status().palace_id}\0shop"
+        stuck = crew.start("claim", work, "docs/n0.md")
+        assert stuck.hear() is True
+        monkeypatch.setattr(claims, "_WAIT_SECONDS", claims._POLL_SECONDS * 2)
+        tried: list[str] = []
+        take = claims.Claims.take
+
+        def see(self: claims.Claims, path: str) -> bool:
+            tried.append(path)
+            return take(self, path)
+
+        monkeypatch.setattr(claims.Claims, "take", see)
+        assert palace.mine(tree).files == 3
+        assert Counter(tried) == {"docs/n0.md": 5, "docs/n2.md": 1, "src/n1.md": 1}
+        filed(palace, tree)
+        stuck.tell("end")
+        stuck.ends()
+
+
+def test_a_claim_is_free_again_when_it_is_dropped_and_when_its_miner_is_killed(
+    crew: Crew, tmp_path: Path
+) -> None:
+    with closing(claims.Claims("work")) as mine:
+        killed = crew.start("claim", "work", "a.md")
+        assert killed.hear() is True
+        assert not mine.take("a.md")
+        assert mine.take("b.md")
+        killed.signal(signal.SIGKILL)
+        assert killed.wait() == -signal.SIGKILL
+        killed.close()
+        assert mine.take("a.md")
+        for path, free in (("a.md", False), ("c.md", True)):
+            other = crew.start("claim", "work", path)
+            assert other.hear() is free
+            other.tell("end")
+            other.ends()
+        mine.drop()
+        other = crew.start("claim", "work", "a.md")
+        assert other.hear() is True
+        other.tell("end")
+        other.ends()
 
 
 def test_a_miner_killed_at_any_statement_is_followed_by_one_that_completes_its_work(

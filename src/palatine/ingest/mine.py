@@ -1,9 +1,10 @@
 """Mining: folders and transcripts become drawers, and stay so while the files change.
 
 What was read of each file is a row (its size, time, digest, and where reading goes on), so a file
-that has not changed is not opened again. Files are read outside, and filed in batches of one
-transaction, which decides again under the writer lock what is new: two miners on one tree do the
-work once between them. A file that changed keeps the ids of its drawers, position by position.
+that has not changed is not opened again. Several miners on one tree share it by their claims. Files
+are read outside, and filed in batches of one transaction, which decides again under the writer lock
+what is new: claims save work, and nothing relies on them. A file that changed keeps the ids of its
+drawers, position by position.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from __future__ import annotations
 import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field, replace
 from io import BytesIO
 from itertools import islice
@@ -22,6 +24,7 @@ from palatine.drawers import DEFAULT_ROOM, replace_source
 from palatine.errors import InputError
 from palatine.ingest import documents, files, redact, transcripts
 from palatine.ingest.base import Piece
+from palatine.ingest.claims import Claims
 from palatine.ingest.facts import Extracted
 from palatine.ingest.files import Found, Problem
 from palatine.ingest.projects import project_wing, root_of
@@ -134,41 +137,71 @@ class Miner:
         """Reads what is new and files it. Interrupted at any moment, the next run goes on."""
         with self._store.read() as tx:
             known = tx.sources(self._done.root)
-        there = set()
-        found = []
+            work = f"{tx.state().palace_id}\0{self._done.root}"
+        found = self._found()
+        with closing(Claims(work)) as claims:
+            later = []
+            for entry in found.values():
+                if self._is_read(entry, known.get(entry.path)):
+                    self._done.unchanged += 1
+                elif claims.take(entry.path):
+                    self._take_over(entry, claims)
+                else:
+                    later.append(entry)
+                if progress:
+                    progress(self._done, len(found))
+            for entry in later:
+                if not claims.take(entry.path):
+                    self._flush()  # nobody waits for what is ours while we wait for theirs
+                    claims.drop()
+                    claims.wait(entry.path)
+                self._take_over(entry, claims)
+                if progress:
+                    progress(self._done, len(found))
+            self._flush()
+        if self._given.is_dir():
+            self._see_what_is_gone(known.keys() - found.keys())
+        return self._done
+
+    def _found(self) -> dict[str, Found]:
+        """The files that are there, by their paths; what cannot be told apart is reported."""
+        found: dict[str, Found] = {}
         for entry in self._parts():
             if isinstance(entry, Problem):
                 self._done.problems.append(entry)
-            elif entry.path in there:
+            elif entry.path in found:
                 reason = (
                     f"another file has this name, but for blanks and accents: {entry.file.name!r}"
                 )
                 self._done.problems.append(Problem(entry.path, reason))
             else:
-                found.append(entry)
-                there.add(entry.path)
-        for entry in found:
-            before = known.get(entry.path)
-            # Of a document that was not read as one, nothing is known: now it may be read.
-            if before and not before.position and documents.kind_of(entry.path):
-                before = None
-            if before and (before.size, before.modified) == (entry.size, entry.modified):
-                self._done.unchanged += 1
-            else:
-                self._take(entry, before)
-            if progress:
-                progress(self._done, len(found))
-        self._flush()
-        if self._given.is_dir():
-            below = f"{self._path()}/".removeprefix("./")
-            # What lies below a folder or in a database that cannot be read is not gone.
-            failed = {problem.path.rstrip("/") for problem in self._done.problems}
-            unread = tuple(f"{path}/".removeprefix("./") for path in failed)
-            gone = (path for path in known.keys() - there if path.startswith(below))
-            self._done.gone = sorted(path for path in gone if not f"{path}/".startswith(unread))
-            if self._options.prune:
-                self._prune(self._done.gone)
-        return self._done
+                found[entry.path] = entry
+        return found
+
+    def _is_read(self, entry: Found, before: Source | None) -> bool:
+        unchanged = before and (before.size, before.modified) == (entry.size, entry.modified)
+        return bool(unchanged) and not _is_unread_document(before)
+
+    def _take_over(self, entry: Found, claims: Claims) -> None:
+        """Reads a file that is ours, unless another miner has done so since we looked."""
+        with self._store.read() as tx:
+            before = tx.source(self._done.root, entry.path)
+        if self._is_read(entry, before):
+            self._done.unchanged += 1
+        else:
+            self._take(entry, None if _is_unread_document(before) else before)
+        if not self._batch:
+            claims.drop()
+
+    def _see_what_is_gone(self, missing: Iterable[str]) -> None:
+        below = f"{self._path()}/".removeprefix("./")
+        # What lies below a folder or in a database that cannot be read is not gone.
+        failed = {problem.path.rstrip("/") for problem in self._done.problems}
+        unread = tuple(f"{path}/".removeprefix("./") for path in failed)
+        gone = (path for path in missing if path.startswith(below))
+        self._done.gone = sorted(path for path in gone if not f"{path}/".startswith(unread))
+        if self._options.prune:
+            self._prune(self._done.gone)
 
     def _entries(self) -> Iterable[Found | Problem]:
         if self._given.is_dir():
@@ -347,6 +380,11 @@ def _file(tx: WriteTx, read: _Read, author: Author) -> Counter[str]:
         )
     tx.put_source(read.source)
     return counts
+
+
+def _is_unread_document(source: Source | None) -> bool:
+    """Whether it was filed as the text it is, for want of packages: now it may be read as one."""
+    return bool(source and not source.position and documents.kind_of(source.path))
 
 
 def _some(pieces: Iterator[Piece], broken: list[ValueError]) -> list[Piece]:
