@@ -67,6 +67,19 @@ def test_ctrl_c_says_what_was_filed_and_the_next_run_goes_on(
     assert re.search(r"\d:\d\d:\d\d", shown), "and the time left"
 
 
+def test_what_was_masked_and_what_could_not_be_read_are_told_to_a_program(
+    run, tmp_path: Path
+) -> None:
+    project = tmp_path / "shop"
+    project.mkdir()
+    (project / "notes.md").write_text("password = hunter2-and-more\n\nurl: http://a:b4r9x@c.test\n")
+    (project / "away.md").symlink_to("/etc/hostname")
+    (done,) = run("mine", str(project), "--no-embed", "--json", code=6).json["mined"]
+    assert done["masked"] == {"Secret in a setting": 1, "Password in a URL": 1}
+    assert [each["path"] for each in done["problems"]] == ["away.md"]
+    assert (done["files"], done["added"], done["facts"]) == (1, 1, {"read": 0} | done["facts"])
+
+
 @pytest.mark.stress
 def test_a_transcript_of_200_mb_is_read_in_bounded_memory(project: Path) -> None:
     path = project / "s.jsonl"

@@ -63,7 +63,7 @@ class Mined:
     added: int = 0
     changed: int = 0
     removed: int = 0
-    masked: Counter[str] = field(default_factory=Counter)
+    masked: dict[str, int] = field(default_factory=dict)
     problems: list[Problem] = field(default_factory=list)
     gone: list[str] = field(default_factory=list)
     facts: Extracted | None = None
@@ -319,7 +319,7 @@ class Miner:
                 text, masked = redact.mask(text)
                 if masked:
                     metadata["masked"] = dict(masked)
-                    self._done.masked += masked
+                    self._done.masked = dict(Counter(self._done.masked) + masked)
             drawers.append(
                 NewDrawer(
                     text=text,
