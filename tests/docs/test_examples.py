@@ -14,6 +14,8 @@ from pathlib import Path
 
 import pytest
 
+from palatine import rules
+
 ROOT = Path(__file__).parents[2]
 PAGES = (
     "README.md",
@@ -22,11 +24,13 @@ PAGES = (
     "docs/facts.md",
     "docs/http.md",
     "docs/mcp.md",
+    "docs/mining.md",
     "docs/privacy.md",
     "docs/search.md",
     "docs/tutorial.md",
 )
-BLOCK = re.compile(r"^```(python|console)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+FLAGS = re.MULTILINE | re.DOTALL
+BLOCK = re.compile(r"^```(python|console)\n(.*?)^```$", FLAGS)
 
 
 def blocks(page: str) -> list[tuple[str, str]]:
@@ -73,6 +77,15 @@ def test_what_a_page_shows_is_what_happens(page: str, tmp_path: Path) -> None:
         else:
             for command, lines in commands(block):
                 expect(lines, run(["bash", "-c", command], tmp_path))
+
+
+def test_the_rules_that_a_page_shows_are_rules(tmp_path: Path) -> None:
+    path = tmp_path / "palatine.toml"
+    (shown,) = re.findall(r"^```toml\n(.*?)^```$", (ROOT / "docs/rules.md").read_text(), FLAGS)
+    path.write_text(shown)
+    decisions, jobs = rules.read(str(path))
+    assert (decisions.name, decisions.where["room"]) == ("decisions", "decisions")
+    assert (jobs.command, jobs.timeout_seconds) == ("jq -r .words >> jobs.txt", 5)
 
 
 @pytest.mark.parametrize("page", sorted(ROOT.glob("*.md")) + sorted(ROOT.glob("docs/**/*.md")))
