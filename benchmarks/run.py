@@ -19,6 +19,7 @@ NAMES = (
     "embedding",
     "retrieval",
     "meaning",
+    "mining",
 )
 
 
