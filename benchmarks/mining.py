@@ -130,7 +130,7 @@ def _session(corpus: Corpus, name: str, at: datetime) -> Iterator[dict[str, obje
             yield {
                 "type": role,
                 "sessionId": name,
-                "cwd": "/home/ann/teashop",
+                "cwd": "/srv/teashop",
                 "timestamp": at.isoformat().replace("+00:00", "Z"),
                 "message": {"role": role, "content": content},
             }

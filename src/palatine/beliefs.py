@@ -50,6 +50,30 @@ def names_of(subject: str, predicate: str, object_: str) -> Names:
     )
 
 
+def wanted_fact(
+    names: Names, *, valid_from: Instant | None, valid_to: Instant | None, **known: Any
+) -> Fact:
+    """A fact to `add`, with its wing, confidence, source and drawer.
+
+    Raises:
+        InputError: it ends before it begins.
+    """
+    check_interval(valid_from, valid_to, what=" ".join(names)[:200])
+    return Fact(
+        id="",
+        version=1,
+        subject_key=texts.fold(names[0]),
+        subject=names[0],
+        predicate=texts.fold_predicate(names[1]),
+        object_key=texts.fold(names[2]),
+        object=names[2],
+        valid_from=valid_from,
+        valid_to=valid_to,
+        recorded_at=Instant(0),
+        **known,
+    )
+
+
 def add(tx: WriteTx, wanted: Fact, *, report: bool = True) -> FactAdded:
     """Adds the belief, unless the same fact is known at the same time."""
     subject = _get_or_make(tx, wanted.subject)
@@ -266,11 +290,9 @@ def _already_ended(tx: Lookups, fact: Fact) -> ConflictError:
 
 def _near_facts(tx: Lookups, pattern: FactFilter, names: Names) -> tuple[str, ...]:
     """Facts that share two of the three names, then facts of near entities."""
-    looser = (
-        replace(pattern, object=None),
-        replace(pattern, predicate=None),
-        replace(pattern, subject=None),
-    )
+    anything: Any = None
+    parts = ("object", "predicate", "subject")
+    looser = [replace(pattern, **{part: anything}) for part in parts]
     found = [describe(fact) for where in looser for fact in tx.facts(where, limit=3)]
     if not found:
         found = [name for given in (names[0], names[2]) for name in candidates(tx, given)]

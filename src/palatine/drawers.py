@@ -80,7 +80,7 @@ class Drawers:
 
     def page(self, where: DrawerFilter, *, limit: int, cursor: str) -> Page[Drawer]:
         """Drawers, the newest filing first."""
-        require_limit(limit)
+        texts.clean_count(limit, "limit", most=1000)
         before = _parse_cursor(cursor)
         with self._store.read() as tx:
             found = tx.drawers(where, limit=limit + 1, before=before)
@@ -244,12 +244,6 @@ def replace_source(
         remove(tx, _require(tx, old.id), Op.DELETE)
         counts["removed"] += 1
     return counts
-
-
-def require_limit(limit: int, *, most: int = 1000) -> None:
-    """Refuses a limit that is no number from 1 to `most`."""
-    if isinstance(limit, bool) or not isinstance(limit, int) or not 1 <= limit <= most:
-        raise InputError(f"limit {limit!r} cannot be used; give a whole number from 1 to {most}")
 
 
 def wing_of(tx: Lookups, link: Link) -> str:
@@ -434,7 +428,7 @@ def _parse_cursor(cursor: str) -> tuple[int, str] | None:
         return None
     match = re.fullmatch(r"(-?[0-9]{1,18}):([ -~]{1,200})", str(cursor))
     if match is None:
-        raise InputError(f"cursor {cursor!r} was not made by this list; leave it out")
+        raise InputError(f"cursor {cursor!r:.80} was not made by this list; leave it out")
     return int(match[1]), match[2]
 
 

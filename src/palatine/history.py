@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from palatine import text as texts
-from palatine.beliefs import describe
-from palatine.drawers import chunks_of, remove, require_limit
+from palatine.beliefs import describe, overlapping
+from palatine.drawers import chunks_of, find_twin, remove
 from palatine.errors import ConflictError, ForgetIncompleteError, InputError, NotFoundError
 from palatine.instants import Instant, Time, parse_start
 from palatine.store.base import Lookups, Noun, Store, WriteTx
@@ -16,7 +16,6 @@ from palatine.types import (
     Change,
     ChangeFilter,
     Drawer,
-    DrawerFilter,
     Entity,
     Fact,
     FactFilter,
@@ -45,13 +44,13 @@ class History:
         """Entries of the change feed after a seq, the oldest first."""
         if isinstance(after, bool) or not isinstance(after, int) or after < 0:
             raise InputError(f"after {after!r} cannot be used; give the last seq that you have")
-        require_limit(limit, most=MOST_CHANGES)
+        texts.clean_count(limit, "limit", most=MOST_CHANGES)
         with self._store.read() as tx:
             return tx.changes(where, limit=limit, after=min(after, tx.state().seq))
 
     def log(self, where: ChangeFilter, *, limit: int, after: int | None = None) -> list[Logged]:
         """The last entries of the change feed in words, or the first after a seq; newest last."""
-        require_limit(limit, most=MOST_CHANGES)
+        texts.clean_count(limit, "limit", most=MOST_CHANGES)
         with self._store.read() as tx:
             found = tx.changes(where, limit=limit, after=after or 0, newest_first=after is None)
             found = found[::-1] if after is None else found
@@ -92,14 +91,14 @@ class History:
             first = tx.state().seq + 1
             # What refers is taken away before what it refers to, and put back after it.
             for plan in sorted(
-                plans, key=lambda plan: _ORDER[plan.kind] * ((plan.before and 1) or -1)
+                plans, key=lambda plan: _ORDER.index(plan.kind) * ((plan.before and 1) or -1)
             ):
                 _put_back(tx, plan)
         return Removed(tuple(plan.ref for plan in plans), first)
 
     def trash(self, *, limit: int) -> list[Kept]:
         """What was deleted or replaced and is still kept, the newest first."""
-        require_limit(limit, most=MOST_CHANGES)
+        texts.clean_count(limit, "limit", most=MOST_CHANGES)
         with self._store.read() as tx:
             kept = tx.changes(ChangeFilter(kept=True), limit=limit, newest_first=True)
             return [_kept(change, tx.before(change.seq)) for change in kept]
@@ -209,14 +208,7 @@ class _Plan:
     before: Noun | Fact | None
 
 
-_ORDER = {
-    Kind.PREDICATE: 0,
-    Kind.ENTITY: 1,
-    Kind.ALIAS: 2,
-    Kind.DRAWER: 3,
-    Kind.LINK: 4,
-    Kind.FACT: 5,
-}
+_ORDER = (Kind.PREDICATE, Kind.ENTITY, Kind.ALIAS, Kind.DRAWER, Kind.LINK, Kind.FACT)
 
 
 def _selection(seq: int | None, session: str | None, since: Time | None) -> ChangeFilter:
@@ -355,9 +347,7 @@ def _put_back_alias(tx: WriteTx, plan: _Plan) -> None:
         tx.delete_alias(plan.ref)
         return
     if plan.now is not None:
-        raise ConflictError(
-            f"{plan.ref!r} is an entity of its own since; nothing was undone", standing=(plan.ref,)
-        )
+        raise _since(f"{plan.ref!r} is an entity of its own", plan.ref)
     name = next(name for name in plan.before.aliases if texts.fold(name) == plan.ref)
     tx.put_alias(name, plan.ref, plan.before.key)
 
@@ -384,20 +374,8 @@ def _put_back_fact(tx: WriteTx, plan: _Plan) -> None:
     if isinstance(now, Fact):
         tx.end_fact(now.id, now.version)
     if isinstance(before, Fact):
-        start = -(2**63) if before.valid_from is None else before.valid_from.micros
-        end = 2**63 - 1 if before.valid_to is None else before.valid_to.micros
-        rival = FactFilter(
-            wing=before.wing,
-            subject=before.subject_key,
-            predicate=before.predicate,
-            object=before.object_key,
-            during=(start, end),
-        )
-        if found := tx.facts(rival, limit=1):
-            raise ConflictError(
-                f"fact {found[0].id} says the same since; nothing was undone",
-                standing=(found[0].id,),
-            )
+        if rival := overlapping(tx, before):
+            raise _since(f"fact {rival.id} says the same", rival.id)
         versions = tx.facts(FactFilter(id=before.id, every_belief=True), limit=MOST_CHANGES)
         version = max(fact.version for fact in versions) + 1
         tx.put_fact(replace(before, version=version, recorded_at=tx.recorded_at, ended_at=None))
@@ -410,37 +388,25 @@ def _require_place(tx: Lookups, drawer: Drawer) -> None:
     Raises:
         ConflictError: another drawer holds that text there now.
     """
-    same = DrawerFilter(
-        digest=drawer.digest,
-        wing=drawer.wing,
-        room=drawer.room,
-        source=drawer.source,
-        position=drawer.position,
-    )
-    for twin in tx.drawers(same, limit=2, texts=False):
-        if twin.id != drawer.id:
-            raise ConflictError(
-                f"drawer {twin.id} holds the same text in the same place since; nothing was undone",
-                standing=(twin.id,),
-            )
+    if (twin := find_twin(tx, drawer)) and twin.id != drawer.id:
+        raise _since(f"drawer {twin.id} holds the same text in the same place", twin.id)
 
 
 def _require_unlinked(tx: Lookups, drawer_id: str) -> None:
     """Refuses to take away a drawer that somebody has linked since."""
     if links := tx.links(ref=drawer_id, limit=1):
-        raise ConflictError(
-            f"drawer {drawer_id} is linked since (link {links[0].id}); nothing was undone",
-            standing=(links[0].id,),
-        )
+        raise _since(f"drawer {drawer_id} is linked", links[0].id, f" (link {links[0].id})")
 
 
 def _require_ends(tx: Lookups, link: Link) -> None:
     """Refuses to put back a link to a drawer that is gone since."""
     for end in (link.source, link.target):
         if end.drawer and tx.drawer(end.drawer) is None:
-            raise ConflictError(
-                f"drawer {end.drawer} is gone since; nothing was undone", standing=(end.drawer,)
-            )
+            raise _since(f"drawer {end.drawer} is gone", end.drawer)
+
+
+def _since(what: str, standing: str, more: str = "") -> ConflictError:
+    return ConflictError(f"{what} since{more}; nothing was undone", standing=(standing,))
 
 
 def forget_fact(tx: WriteTx, ref: str) -> tuple[int, list[str]] | None:

@@ -10,7 +10,6 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from math import isfinite
 from typing import Any, get_args
 
 from palatine import beliefs, instants, paths
@@ -101,24 +100,14 @@ class Knowledge:
             NotFoundError: there is no such drawer.
         """
         names = beliefs.names_of(subject, predicate, object)
-        start = parse_start(valid_from, what="valid_from")
-        end = parse_end(valid_to, what="valid_to")
-        check_interval(start, end, what=f"{subject} {predicate} {object}"[:200])
-        wanted = Fact(
-            id="",
-            version=1,
+        wanted = beliefs.wanted_fact(
+            names,
             wing=texts.clean_label(wing, "the wing") or self._wing,
-            subject_key=texts.fold(names[0]),
-            subject=names[0],
-            predicate=texts.fold_predicate(names[1]),
-            object_key=texts.fold(names[2]),
-            object=names[2],
-            valid_from=start,
-            valid_to=end,
-            confidence=_clean_confidence(confidence),
+            valid_from=parse_start(valid_from, what="valid_from"),
+            valid_to=parse_end(valid_to, what="valid_to"),
+            confidence=texts.clean_share(confidence, "confidence"),
             source=texts.clean_label(source, "the source", max_chars=4096),
             drawer=texts.clean_label(drawer, "the drawer's id"),
-            recorded_at=Instant(0),
         )
         with self._store.write(author or self._author) as tx:
             if wanted.drawer:
@@ -203,7 +192,7 @@ class Knowledge:
         wing = _clean_wing(wing)
         source = texts.clean_label(source, "the source", max_chars=4096)
         drawer = texts.clean_label(drawer, "the drawer's id")
-        confidence = _clean_confidence(confidence)
+        confidence = texts.clean_share(confidence, "confidence")
         given = parse_start(at, what="at")
         with self._store.write(author or self._author) as tx:
             start = given or tx.recorded_at
@@ -246,7 +235,7 @@ class Knowledge:
         if valid_to is not _UNSET:
             values["valid_to"] = parse_end(valid_to, what="valid_to")
         if confidence is not _UNSET:
-            values["confidence"] = _clean_confidence(confidence)
+            values["confidence"] = texts.clean_share(confidence, "confidence")
         if source is not _UNSET:
             values["source"] = texts.clean_label(source, "the source", max_chars=4096)
         if not values:
@@ -466,7 +455,7 @@ class Knowledge:
             as_of: over facts that held then; None: hold now.
             wing: None: all wings.
         """
-        _check_depth(depth)
+        texts.clean_count(depth, "depth", most=MAX_DEPTH)
         with self._store.read() as tx:
             where = _where(tx, as_of=as_of, known_at=None, state="current", wing=wing)
             start = beliefs.require_entity(tx, name).key
@@ -491,7 +480,7 @@ class Knowledge:
             depth: 1 to 10 steps over facts of any direction.
             as_of, known_at, state, wing, limit: as in `about`.
         """
-        _check_depth(depth)
+        texts.clean_count(depth, "depth", most=MAX_DEPTH)
         with self._store.read() as tx:
             where = _where(tx, as_of=as_of, known_at=known_at, state=state, wing=wing)
             if name is not None:
@@ -518,7 +507,7 @@ class Knowledge:
             as_of: over facts that held then; None: hold now.
             wing: None: all wings.
         """
-        _check_depth(max_depth)
+        texts.clean_count(max_depth, "depth", most=MAX_DEPTH)
         with self._store.read() as tx:
             where = _where(tx, as_of=as_of, known_at=None, state="current", wing=wing)
             a, b = (beliefs.require_entity(tx, name).key for name in (start, goal))
@@ -627,26 +616,12 @@ def _where(
     return replace(where, starts_after=moment + 1) if state == "future" else where
 
 
-def _check_depth(depth: int) -> None:
-    if isinstance(depth, bool) or not isinstance(depth, int) or not 1 <= depth <= MAX_DEPTH:
-        raise InputError(f"depth {depth!r} cannot be used; give 1 to {MAX_DEPTH}")
-
-
 def _clean_limit(limit: int) -> int:
-    if isinstance(limit, bool) or not isinstance(limit, int) or not 1 <= limit <= 10_000:
-        raise InputError(f"limit {limit!r} cannot be used; give a whole number from 1 to 10000")
-    return limit
+    return texts.clean_count(limit, "limit", most=10_000)
 
 
 def _clean_wing(wing: str | None) -> str | None:
     return None if wing is None else texts.clean_label(wing, "the wing")
-
-
-def _clean_confidence(value: float) -> float:
-    usable = isinstance(value, int | float) and not isinstance(value, bool)
-    if not usable or not isfinite(value) or not 0 <= value <= 1:
-        raise InputError(f"confidence {value!r} cannot be used; give a number from 0 to 1")
-    return float(value)
 
 
 def _clean_properties(properties: Mapping[str, Any]) -> dict[str, Any]:
@@ -671,4 +646,4 @@ def _parse_cursor(cursor: str) -> tuple[int | None, str, int] | None:
         # Behind every belief about the fact: one that is ended meanwhile does not come again.
         return micros, texts.clean_name(fact_id, "the cursor"), _LAST_VERSION
     except ValueError:
-        raise InputError(f"cursor {cursor!r} was not made by this list; leave it out") from None
+        raise InputError(f"cursor {cursor!r:.80} was not made by this list; leave it out") from None

@@ -21,7 +21,7 @@ from palatine.search import Duplicates, Search
 from palatine.store.base import Store
 from palatine.store.restore import restore
 from palatine.store.sqlite import WRITE_TIMEOUT_SECONDS, SqliteStore
-from palatine.text import clean_name
+from palatine.text import clean_name, clean_share
 from palatine.types import (
     Added,
     Author,
@@ -411,9 +411,7 @@ class Palace:
         Raises:
             InputError: the text is empty, or the threshold out of range.
         """
-        number = isinstance(threshold, int | float) and not isinstance(threshold, bool)
-        if not number or not 0 <= threshold <= 1:
-            raise InputError(f"threshold {threshold!r} cannot be used; give a number from 0 to 1")
+        threshold = clean_share(threshold, "threshold")
         exact = self._drawers.same_text(text)
         alike, looked = self._search.alike(text, threshold=threshold, limit=_COMPARED)
         known = {drawer.id for drawer in exact}

@@ -96,8 +96,7 @@ class Search:
         """
         if not isinstance(query, str) or not query.strip():
             raise InputError("the query is empty; say what to look for")
-        if isinstance(limit, bool) or not isinstance(limit, int) or not 1 <= limit <= 100:
-            raise InputError(f"limit {limit!r} cannot be used; give a whole number from 1 to 100")
+        texts.clean_count(limit, "limit", most=100)
         phrases = texts.phrases(query)
         question = self._embedding.question(query)  # before any transaction of the search
         with self._store.read() as tx:

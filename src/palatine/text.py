@@ -130,6 +130,29 @@ def safe_label(value: str, *, max_chars: int = 200) -> str:
     return name[:max_chars].rstrip()
 
 
+def clean_count(value: int, what: str, *, most: int) -> int:
+    """A whole number from 1 on.
+
+    Raises:
+        InputError: it is none, or greater than `most`.
+    """
+    if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= most:
+        raise InputError(f"{what} {value!r} cannot be used; give a whole number from 1 to {most}")
+    return value
+
+
+def clean_share(value: float, what: str) -> float:
+    """A number from 0 to 1.
+
+    Raises:
+        InputError: it is none.
+    """
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    if not number or not 0 <= value <= 1:
+        raise InputError(f"{what} {value!r} cannot be used; give a number from 0 to 1")
+    return float(value)
+
+
 def fold(name: str) -> str:
     """The key of an entity's name: what all spellings of it in case and blanks share."""
     return " ".join(normalize("NFC", normalize("NFC", name).casefold()).split())

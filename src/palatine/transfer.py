@@ -46,6 +46,8 @@ _BATCH_CHARS = 4000  # a text so long counts as one line more
 _LABEL_CHARS = 4096
 _SHOWN = 20
 _TOLD_EVERY = 200
+_OF_ITS_FILING = ("seq", "filed_at", "changed_at", "author", "session")
+"""What may differ between two palaces that hold the same drawer."""
 
 Exported = Predicate | Entity | Drawer | FormerId | Link | Fact
 Outcome = Literal["added", "known", "differs"]
@@ -588,14 +590,7 @@ def _merge_entity(tx: Lookups, door: WriteTx | None, new: Entity) -> Merged:
 def _merge_drawer(tx: Lookups, door: WriteTx | None, new: Drawer) -> Outcome:
     known = tx.drawer(new.id)
     if known is not None and (new.kind != "diary" or known.filed_at == new.filed_at):
-        told = replace(
-            new,
-            seq=known.seq,
-            filed_at=known.filed_at,
-            changed_at=known.changed_at,
-            author=known.author,
-            session=known.session,
-        )
+        told = replace(new, **{name: getattr(known, name) for name in _OF_ITS_FILING})
         return "known" if known.id != new.id or known == told else "differs"
     twin = find_twin(tx, new)
     if new.kind == "diary":

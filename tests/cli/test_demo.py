@@ -162,7 +162,8 @@ def test_leaving_the_demo_ends_its_servers(tmp_path: Path) -> None:
 
 
 def test_the_servers_are_real_ones(tmp_path: Path) -> None:
-    with Server(str(tmp_path / "palace"), "me") as server:
+    command = [sys.executable, *demo_agents.SERVER, "--palace", str(tmp_path / "palace")]
+    with Server(command, "me") as server:
         server.start()
         assert server.call("status")["drawers"] == 0
         with pytest.raises(demo_agents.CallError, match="drawer"):

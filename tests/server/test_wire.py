@@ -113,6 +113,7 @@ LADDER = [
     ],
     ({"jsonrpc": "2.0", "result": {}}, None),
     ({"jsonrpc": "2.0", "id": 7, "result": {}}, None),
+    *[({"jsonrpc": "2.0", "id": key, "error": {"code": -32700}}, None) for key in (None, 1.5)],
     ({"jsonrpc": "2.0", "id": 7, "error": {"code": 1}, "params": 5}, None),
     *[(MESSAGE | {"params": params}, refused(-32602, 7)) for params in (None, [], "x", 5)],
     (MESSAGE, {}),
@@ -202,6 +203,7 @@ def test_errors_say_what_is_wrong_as_the_protocol_wants_it(bench: Bench) -> None
     }
     assert CAPABILITIES in error("ping", _meta={VERSION: "2026-07-28"})["message"]
     assert error("no/such")["data"] == "no/such"
+    assert len(error("long" * 1000)["data"]) == 200
     assert "ech" in error("tools/call", name="ech")["message"]
     assert "did you mean echo" in error("tools/call", name="ech")["message"]
 
@@ -705,4 +707,4 @@ def test_a_registry_refuses_two_tools_of_one_name_and_roots_that_are_no_objects(
     with pytest.raises(ValueError, match="two tools"):
         Registry("n", "t", "v", "i", [one, one])
     with pytest.raises(ValueError, match="root"):
-        Tool("n", "t", "d", {"type": "string"}, {"type": "object"}, {}, one.handler)
+        Tool({"name": "n", "inputSchema": {"type": "string"}}, one.handler)

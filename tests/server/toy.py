@@ -35,9 +35,15 @@ def taking(*required: str, **properties: object) -> dict[str, object]:
 def toy(
     name: str, handler: Callable[[Call, dict[str, Any]], Any], schema: Any = NOTHING, **meta: object
 ) -> Tool:
-    annotations = {"readOnlyHint": True, "openWorldHint": False}
-    about = f"The toy {name}."
-    return Tool(name, name.title(), about, schema, OBJECT, annotations, handler, meta=meta or None)
+    definition = {
+        "name": name,
+        "title": name.title(),
+        "description": f"The toy {name}.",
+        "inputSchema": schema,
+        "annotations": {"readOnlyHint": True, "openWorldHint": False},
+        "outputSchema": OBJECT,
+    }
+    return Tool(definition | ({"_meta": meta} if meta else {}), handler)
 
 
 class Toys:

@@ -17,10 +17,10 @@ from palatine.cli.options import (
     palace_class,
     palace_option,
     reading,
-    session_option,
     writing,
+    writing_out_of_session,
 )
-from palatine.cli.output import give, hint, on_terminal, one_line, say, table
+from palatine.cli.output import give, hint, on_terminal, one_line, table
 from palatine.errors import InputError, NotFoundError
 from palatine.mcp import answers
 from palatine.types import Examined, Kept
@@ -38,9 +38,6 @@ def status_command(run: Invocation) -> None:
     """Shows what the palace holds and where it lies."""
     with run.open_to_read() as palace:
         state = palace.status()
-    if run.json:
-        give(answers.status(state))
-        return
     facts = state.facts
     rows: list[tuple[object, ...]] = [
         ("palace", state.store["place"], *([f"only wing {state.wing}"] if state.wing else [])),
@@ -56,14 +53,14 @@ def status_command(run: Invocation) -> None:
     if not state.wing:
         rows.append(("bytes", state.store["database_bytes"], f"log {state.store['wal_bytes']}"))
     rows += [("room", f"{place.wing}/{place.room}", place.drawers) for place in state.places]
-    table((), rows)
+    run.show(answers.status(state), (), rows, "")
 
 
 @click.command("undo", short_help="Put back what stood before a change.")
 @click.argument("seq", type=int, required=False)
 @click.option("--session", "whose", metavar="ID", help="Undo all that this session did.")
 @click.option("--since", metavar="TIME", help="Undo everything from this time on.")
-@writing
+@writing_out_of_session
 def undo_command(run: Invocation, seq: int | None, whose: str | None, since: str | None) -> None:
     """Puts back what stood before change SEQ, before a session, or at a time.
 
@@ -73,19 +70,16 @@ def undo_command(run: Invocation, seq: int | None, whose: str | None, since: str
     """
     with run.open() as palace:
         removed = palace.undo(seq, session=whose, since=since)
-    if run.json:
-        give({"refs": list(removed.refs), "seq": removed.seq})
-    elif on_terminal():
-        say(f"undone: {', '.join(removed.refs)}; palatine undo {removed.seq} does it again")
-    else:
-        table((), [(ref,) for ref in removed.refs])
+    sentence = f"undone: {', '.join(removed.refs)}; palatine undo {removed.seq} does it again"
+    run.tell(
+        {"refs": list(removed.refs), "seq": removed.seq}, sentence, *((r,) for r in removed.refs)
+    )
 
 
 @click.command("forget", short_help="Remove a text or a fact for good.")
 @click.argument("ref", metavar="ID")
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @writing
-@session_option
 def forget_command(run: Invocation, ref: str, yes: bool) -> int:
     """Removes a drawer or a fact for good, also a deleted one: no undo brings it back.
 
@@ -96,10 +90,8 @@ def forget_command(run: Invocation, ref: str, yes: bool) -> int:
         if not sure(yes, f"forget {_shown(palace, ref)} for good"):
             return 1
         removed = palace.forget(ref)
-    if run.json:
-        give({"refs": list(removed.refs), "seq": removed.seq})
-    else:
-        say(f"forgotten: {', '.join(removed.refs)}")
+    answer = {"refs": list(removed.refs), "seq": removed.seq}
+    run.tell(answer, f"forgotten: {', '.join(removed.refs)}")
     return 0
 
 
@@ -144,12 +136,8 @@ def backup_command(run: Invocation, target: str | None, keep: int | None) -> Non
     """  # noqa: D301 (the mark tells click not to wrap)
     with run.open_to_read(whole=True) as palace:
         done = palace.backup(target, keep=keep or 0)
-    if run.json:
-        give(asdict(done))
-    elif on_terminal():
-        say(f"backed up to {done.path}: all up to change {done.seq}, {done.size_bytes} bytes")
-    else:
-        table((), [(done.path, done.seq, done.size_bytes)])
+    sentence = f"backed up to {done.path}: all up to change {done.seq}, {done.size_bytes} bytes"
+    run.tell(asdict(done), sentence, (done.path, done.seq, done.size_bytes))
     for path in done.removed:
         hint(f"removed {path}")
 
@@ -158,7 +146,6 @@ def backup_command(run: Invocation, target: str | None, keep: int | None) -> Non
 @click.argument("file", metavar="FILE|DIR")
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @writing
-@session_option
 def restore_command(run: Invocation, file: str, yes: bool) -> int:
     """Makes what FILE holds the palace: a backup, or the folder of another palace.
 
@@ -174,11 +161,9 @@ def restore_command(run: Invocation, file: str, yes: bool) -> int:
         return 1
     agent, session = run.who
     done = palace_class().restore(file, run.folder, agent=agent, session=session)
-    if run.json:
-        give(asdict(done))
-        return 0
-    say(f"restored: the palace in {run.folder} is now {done.palace_id}, at change {done.seq}")
-    if done.replaced:
+    sentence = f"restored: the palace in {run.folder} is now {done.palace_id}, at change {done.seq}"
+    run.tell(asdict(done), sentence)
+    if done.replaced and not run.json:
         hint(f"what was there is kept in {done.replaced}")
     return 0
 
@@ -188,7 +173,7 @@ def restore_command(run: Invocation, file: str, yes: bool) -> int:
 @click.option("--older-than", metavar="AGE", help="Empty only what is older: 36h, 30d, 8w.")
 @click.option("--limit", type=int, default=1000, help="Show the newest so many; else 1000.")
 @click.option("--yes", is_flag=True, help="Do not ask.")
-@writing
+@writing_out_of_session
 def trash_command(
     run: Invocation, action: str | None, older_than: str | None, limit: int, yes: bool
 ) -> int:
@@ -210,10 +195,7 @@ def trash_command(
         if not sure(yes, f"empty the trash of what is older than {older_than or 'now'}"):
             return 1
         removed = palace.empty_trash(before=before)
-    if run.json:
-        give({"removed": removed})
-    else:
-        say(f"removed for good: {removed}")
+    run.tell({"removed": removed}, f"removed for good: {removed}")
     return 0
 
 
@@ -227,16 +209,15 @@ def _ago(age: str) -> datetime:
 
 def _show_trash(run: Invocation, kept: Sequence[Kept]) -> int:
     if run.json:
-        told = answers.changes([each.change for each in kept], after=0)["changes"]
-        more = [{"words": each.words, "size_bytes": each.size_bytes} for each in kept]
-        give({"trash": [{**a, **b} for a, b in zip(told, more, strict=True)]})  # type: ignore[call-overload]  # a list of dicts
+        told = [{"words": each.words, "size_bytes": each.size_bytes} for each in kept]
+        give({"trash": [answers.change(k.change) | it for k, it in zip(kept, told, strict=True)]})
         return 0
     if not kept:
         hint("the trash is empty")
         return 1
     rows = []
     for change, words, size in ((each.change, each.words, each.size_bytes) for each in kept):
-        said = one_line(words[: 4 * _SHOWN_CHARS], max_chars=_SHOWN_CHARS)
+        said = one_line(words, max_chars=_SHOWN_CHARS)
         done = (change.agent, change.op, change.kind, size, said, change.wing)
         rows.append((change.seq, change.at, *done))
     table(("seq", "at", "agent", "did", "what", "bytes", "words", "wing"), rows)

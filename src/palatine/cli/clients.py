@@ -23,6 +23,7 @@ from palatine.errors import ConflictError, InputError
 ENTRY = "palatine"
 _BACKUP = ".before-palatine"
 _OUR_HOOK = re.compile(r"palatine(?:\.exe)?[\"']? hook \w")
+_MEMPALACE = re.compile(r"mempalace(?!.*[/\\])|.*[/\\]mempalace[/\\]mcp_server\.py$")
 _INDENT = re.compile(r"^([ \t]+)\S", re.MULTILINE)
 
 
@@ -36,8 +37,8 @@ class Client:
         file: its user-wide file of servers, below the home folder.
         servers: the table in that file.
         more: what its entries hold beside the command.
-        seen: this file format was tried with the real client, not read in its documentation.
         home: the variable that names another folder for its files.
+        exchange: one, as its transcripts have it, to try its hooks with.
     """
 
     title: str
@@ -45,8 +46,8 @@ class Client:
     file: Mapping[str, str]
     servers: str = "mcpServers"
     more: Mapping[str, object] | None = None
-    seen: bool = False
     home: str = ""
+    exchange: Sequence[Mapping[str, object]] = ()
 
     @property
     def path(self) -> Path:
@@ -62,84 +63,12 @@ class Client:
         return {"command": words[0], "args": list(words[1:])} | dict(self.more or {})
 
 
-def _everywhere(path: str) -> Mapping[str, str]:
-    return {"linux": path}
-
-
-_STDIO: Mapping[str, object] = {"type": "stdio"}
-_CLAUDE_HOME, _CODEX_HOME = "CLAUDE_CONFIG_DIR", "CODEX_HOME"
-CLIENTS: Mapping[str, Client] = {
-    "claude-code": Client(
-        "Claude Code",
-        "claude",
-        _everywhere(".claude.json"),
-        more=_STDIO,
-        seen=True,
-        home=_CLAUDE_HOME,
-    ),
-    "claude-desktop": Client(
-        "Claude Desktop",
-        "",
-        {
-            "linux": ".config/Claude/claude_desktop_config.json",
-            "darwin": "Library/Application Support/Claude/claude_desktop_config.json",
-            "win32": "AppData/Roaming/Claude/claude_desktop_config.json",
-        },
-    ),
-    "codex": Client(
-        "Codex",
-        "codex",
-        _everywhere(".codex/config.toml"),
-        "mcp_servers",
-        {"startup_timeout_sec": 20},
-        seen=True,
-        home=_CODEX_HOME,
-    ),
-    "gemini": Client("Gemini CLI", "gemini", _everywhere(".gemini/settings.json")),
-    "cursor": Client("Cursor", "cursor", _everywhere(".cursor/mcp.json")),
-    "vscode": Client(
-        "VS Code",
-        "code",
-        {
-            "linux": ".config/Code/User/mcp.json",
-            "darwin": "Library/Application Support/Code/User/mcp.json",
-            "win32": "AppData/Roaming/Code/User/mcp.json",
-        },
-        "servers",
-        _STDIO,
-    ),
-    "zed": Client(
-        "Zed",
-        "zed",
-        {"linux": ".config/zed/settings.json", "win32": "AppData/Roaming/Zed/settings.json"},
-        "context_servers",
-    ),
-    "opencode": Client(
-        "OpenCode", "opencode", _everywhere(".config/opencode/opencode.json"), "mcp"
-    ),
-}
+_KNOWN = json.loads(Path(__file__).with_name("clients.json").read_text("utf-8"))
+CLIENTS: Mapping[str, Client] = {name: Client(**said) for name, said in _KNOWN["clients"].items()}
 """By the name that `palatine install` takes."""
-HOOKED: Mapping[str, Client] = {
-    "claude-code": Client(
-        "Claude Code",
-        "claude",
-        _everywhere(".claude/settings.json"),
-        "hooks",
-        seen=True,
-        home=_CLAUDE_HOME,
-    ),
-    "codex": Client(
-        "Codex", "codex", _everywhere(".codex/hooks.json"), "hooks", seen=True, home=_CODEX_HOME
-    ),
-}
+HOOKED: Mapping[str, Client] = {name: Client(**said) for name, said in _KNOWN["hooked"].items()}
 """The clients that have hooks, and where: a list for each event."""
-HOOKS: Mapping[str, int] = {
-    "SessionStart": 10,
-    "UserPromptSubmit": 5,
-    "Stop": 10,
-    "PreCompact": 10,
-    "SessionEnd": 3,
-}
+HOOKS: Mapping[str, int] = _KNOWN["events"]
 """The events that Palatine answers, and the seconds that a client lets it: Codex no more at the
 end of a session."""
 
@@ -200,6 +129,14 @@ def with_hook(groups: Any, ours: Mapping[str, object] | None) -> list[Mapping[st
     return kept + [{"hooks": [hook]} for hook in left]
 
 
+def _starts_mempalace(entry: Any) -> bool:
+    """Whether a command starts MemPalace: a folder of that name may be another server's."""
+    given = [entry.get("command"), entry.get("args")] if isinstance(entry, Mapping) else []
+    words = [str(word) for part in given for word in (part if isinstance(part, list) else [part])]
+    words[:1] = [re.split(r"[/\\]", word)[-1] for word in words[:1]]
+    return any(_MEMPALACE.match(word) for word in words)
+
+
 class Config:
     """One client's file, read; changed in memory; written by `save` if nobody changed it since."""
 
@@ -211,7 +148,7 @@ class Config:
         """
         self.client = client
         # Where the file is a link (dotfiles in a repository) the file itself is edited.
-        self.path = client.path.resolve()
+        self.path = Path(os.path.realpath(client.path))  # also where links go in a circle
         self._before = self.path.read_bytes() if self.path.exists() else b""
         try:
             self._tree = self._parsed(self._before.decode())
@@ -246,9 +183,20 @@ class Config:
         space = indent[1] if indent else 2
         return json.dumps(self._tree, indent=space, ensure_ascii=False) + "\n"
 
-    def named_for(self, word: str) -> list[str]:
-        """The entries whose command has this word in it."""
-        return [name for name, entry in self.servers.items() if word in json.dumps(entry)]
+    def entry(self, name: str) -> Mapping[str, Any]:
+        """The entry of this name, an empty one where there is none.
+
+        Raises:
+            InputError: what stands there is no table.
+        """
+        entry = self.servers.get(name, {})
+        if not isinstance(entry, Mapping):
+            raise InputError(f"{self.path}: {name!r} is no table; nothing was written")
+        return entry
+
+    def of_mempalace(self) -> list[str]:
+        """The entries that start MemPalace, or our server in its place."""
+        return [name for name, entry in self.servers.items() if _starts_mempalace(entry)]
 
     def save(self) -> Path | None:
         """Writes the file, whole or not at all; returns where the old one is kept.

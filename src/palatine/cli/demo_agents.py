@@ -30,11 +30,11 @@ class CallError(StoreError):
 class Server:
     """One server process and its only client. Belongs to one thread; `kill` to any."""
 
-    def __init__(self, palace: str, client: str) -> None:
+    def __init__(self, command: Sequence[str], client: str) -> None:
         self._client = client
         self._sent = 0
         self._process = subprocess.Popen(
-            [sys.executable, *SERVER, "--palace", palace],
+            command,
             cwd=os.sep,  # above the working folder's palatine.toml, which may name a wing
             env={k: v for k, v in environment().items() if k != "PALATINE_WING"},
             stdin=subprocess.PIPE,
@@ -56,11 +56,14 @@ class Server:
         Raises:
             CallError: the palace cannot be opened.
         """
+        self.greet()
+        self.call("status")
+
+    def greet(self) -> dict[str, Any]:
+        """Introduces the client; what the server says of itself."""
         client = {"name": self._client, "version": "0"}
         hello = {"protocolVersion": "2025-06-18", "capabilities": {}, "clientInfo": client}
-        self._request("initialize", hello)
-        self._receive()
-        self.call("status")
+        return self.ask("initialize", hello)
 
     def call(self, tool: str, **arguments: Any) -> dict[str, Any]:
         """What the tool answers.
@@ -68,8 +71,7 @@ class Server:
         Raises:
             CallError: it answered with an error, or not at all.
         """
-        self.send(Call(tool, arguments))
-        result = self._receive()
+        result = self.ask("tools/call", {"name": tool, "arguments": arguments})
         if result["isError"]:
             raise CallError(f"{tool}: {result['content'][0]['text']}")
         answer: dict[str, Any] = result["structuredContent"]
@@ -94,7 +96,9 @@ class Server:
         except OSError as error:
             raise CallError(f"the server of {self._client} is gone: {error}") from error
 
-    def _receive(self) -> dict[str, Any]:
+    def ask(self, method: str, params: dict[str, Any]) -> dict[str, Any]:
+        """The result of a request."""
+        self._request(method, params)
         assert self._process.stdout is not None
         line = self._process.stdout.readline()
         if not line.endswith(b"\n"):
@@ -191,7 +195,8 @@ class Crew(ExitStack):
 
     def server(self, client: str) -> Server:
         """A new server process for this client."""
-        server = self.enter_context(Server(self._palace, client))
+        command = [sys.executable, *SERVER, "--palace", self._palace]
+        server = self.enter_context(Server(command, client))
         self._servers.append(server)
         return server
 

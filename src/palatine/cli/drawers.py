@@ -12,7 +12,6 @@ from palatine import text as texts
 from palatine.cli.options import (
     Invocation,
     reading,
-    session_option,
     wing_option,
     writing,
 )
@@ -38,19 +37,9 @@ KIND = click.Choice(["note", "decision", "question", "identity", "diary"])
 @click.option("--kind", type=click.Choice(KIND.choices[:-1]), default="note", help="Else note.")
 @click.option("--source", metavar="FILE", default="", help="Where it comes from.")
 @click.option("--said-at", metavar=TIME, help="When it was said: 2025, 2025-03, 2025-03-14, ...")
-@click.option("--pin", is_flag=True, help="Show it first when an agent wakes up.")
+@click.option("--pin", "pinned", is_flag=True, help="Show it first when an agent wakes up.")
 @writing
-@session_option
-def add_command(
-    run: Invocation,
-    text: str,
-    wing: str,
-    room: str,
-    kind: str,
-    source: str,
-    said_at: str | None,
-    pin: bool,
-) -> None:
+def add_command(run: Invocation, text: str, wing: str, **about: Any) -> None:
     """Files TEXT, word for word, and says where; `-` reads it from standard input.
 
     The wing is the project that you are in: the folder of its git repository, else the working
@@ -63,15 +52,7 @@ def add_command(
     """  # noqa: D301 (the mark tells click not to wrap)
     text = given_text(text)
     with run.open(create=True) as palace:
-        added = palace.add(
-            text,
-            wing=wing or run.scope or project_wing(),
-            room=room,
-            kind=kind,
-            source=source,
-            said_at=said_at,
-            pinned=pin,
-        )
+        added = palace.add(text, wing=wing or run.scope or project_wing(), **about)
     show_filed(run, added)
 
 
@@ -79,14 +60,12 @@ def show_filed(run: Invocation, added: Added) -> None:
     """Says where a text went."""
     drawer = added.drawer
     warn(added.warnings)
-    if run.json:
-        give(answers.added(added))
-    elif not on_terminal():
-        table((), [(drawer.id, _place(drawer), "filed" if added.created else "known")])
-    elif added.created:
-        say(f"filed in {_place(drawer)} as {drawer.id}; palatine undo {added.seq} takes it back")
-    else:
-        say(f"known already: {drawer.id} in {_place(drawer)}")
+    sentence = f"known already: {drawer.id} in {_place(drawer)}"
+    if added.created:
+        undo = f"palatine undo {added.seq} takes it back"
+        sentence = f"filed in {_place(drawer)} as {drawer.id}; {undo}"
+    cells = (drawer.id, _place(drawer), "filed" if added.created else "known")
+    run.tell(answers.added(added), sentence, cells)
 
 
 def warn(warnings: Sequence[str]) -> None:
@@ -179,9 +158,9 @@ def get_command(run: Invocation, drawer_id: str) -> None:
     with run.open_to_read() as palace:
         drawer = palace.get(drawer_id)
     if run.json:
-        give(_drawer(drawer))
+        give(answers.whole(drawer))
     elif on_terminal():
-        for name, value in _drawer(drawer).items():
+        for name, value in answers.whole(drawer).items():
             if name not in ("text", "total_chars"):
                 say(f"{name:9} {value}")
         say(f"\n{drawer.text}")
@@ -218,31 +197,15 @@ def list_drawers(run: Invocation, ask: Callable[[Palace], Page[Drawer]]) -> int:
     """Shows a page of drawers; returns the exit code."""
     with run.open_to_read() as palace:
         page = ask(palace)
-        if not page and not run.json:
-            hint(f"no drawer matches; {_what_is_there(run, palace)}")
-    if run.json:
-        give({"drawers": [_drawer(drawer) for drawer in page], "cursor": page.cursor})
-    elif page:
-        rows = [
-            (
-                drawer.id,
-                _place(drawer),
-                _when(drawer),
-                drawer.author,
-                drawer.kind + (", pinned" if drawer.pinned else ""),
-                one_line(drawer.text[: 4 * _FIRST_WORDS_CHARS], max_chars=_FIRST_WORDS_CHARS),
-            )
-            for drawer in page
-        ]
-        table(("drawer", "place", "date", "author", "kind", "text"), rows)
-        if page.cursor:
-            hint(f"there is more: --cursor {page.cursor}")
-    return 0 if page else 1
-
-
-def _drawer(drawer: Drawer) -> dict[str, object]:
-    """A drawer as the tools give it, whole."""
-    return answers.whole(drawer)
+        none = "" if page else f"no drawer matches; {_what_is_there(run, palace)}"
+    rows = []
+    for drawer in page:
+        kind = drawer.kind + (", pinned" if drawer.pinned else "")
+        words = one_line(drawer.text, max_chars=_FIRST_WORDS_CHARS)
+        rows.append((drawer.id, _place(drawer), _when(drawer), drawer.author, kind, words))
+    answer = {"drawers": [answers.whole(drawer) for drawer in page], "cursor": page.cursor}
+    head = ("drawer", "place", "date", "author", "kind", "text")
+    return run.show(answer, head, rows, none, cursor=page.cursor)
 
 
 def _place(drawer: Drawer) -> str:

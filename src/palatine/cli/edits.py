@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from palatine.cli.drawers import KIND, TIME, given_text, list_drawers, show_filed, warn
-from palatine.cli.options import Invocation, palace_option, reading, session_option, writing
-from palatine.cli.output import give, hint, on_terminal, say, table
+from palatine.cli.options import Invocation, palace_option, reading, writing
+from palatine.cli.output import hint, on_terminal
 from palatine.errors import InputError
 from palatine.mcp import answers
 from palatine.types import Removed, Updated
@@ -29,7 +29,6 @@ _COUNTED = 1000
 @click.option("--said-at", metavar=TIME, help="When it was said; empty: not known.")
 @click.option("--pin/--unpin", "pinned", default=None, help="Pin it, or take the pin away.")
 @writing
-@session_option
 def update_command(run: Invocation, drawer_id: str, text: str | None, **fields: Any) -> None:
     """Changes what is given; the id stays, and `undo` puts back what stood before.
 
@@ -51,7 +50,6 @@ def update_command(run: Invocation, drawer_id: str, text: str | None, **fields: 
 @click.command("pin", short_help="Show a text first when an agent wakes up.")
 @click.argument("drawer_id", metavar="ID")
 @writing
-@session_option
 def pin_command(run: Invocation, drawer_id: str) -> None:
     """Pins a drawer: it is shown first when an agent wakes up.
 
@@ -66,7 +64,6 @@ def pin_command(run: Invocation, drawer_id: str) -> None:
 @click.command("unpin", short_help="Take a pin away.")
 @click.argument("drawer_id", metavar="ID")
 @writing
-@session_option
 def unpin_command(run: Invocation, drawer_id: str) -> None:
     """Takes the pin away from a drawer.
 
@@ -80,15 +77,13 @@ def unpin_command(run: Invocation, drawer_id: str) -> None:
 def _show_updated(run: Invocation, done: Updated) -> None:
     drawer = done.drawer
     warn(done.warnings)
-    if run.json:
-        warnings = {"warnings": list(done.warnings)} if done.warnings else {}
-        give({"id": drawer.id, "changed": done.changed, "seq": done.seq, **warnings})
-    elif not on_terminal():
-        table((), [(drawer.id, "changed" if done.changed else "unchanged")])
-    elif done.changed:
-        say(f"changed: {drawer.id}; palatine undo {done.seq} takes it back")
+    warnings = {"warnings": list(done.warnings)} if done.warnings else {}
+    answer = {"id": drawer.id, "changed": done.changed, "seq": done.seq, **warnings}
+    if done.changed:
+        sentence = f"changed: {drawer.id}; palatine undo {done.seq} takes it back"
     else:
-        say(f"it is so already: {drawer.id}")
+        sentence = f"it is so already: {drawer.id}"
+    run.tell(answer, sentence, (drawer.id, "changed" if done.changed else "unchanged"))
 
 
 @click.command("delete", short_help="Delete texts; undo puts them back.")
@@ -98,7 +93,6 @@ def _show_updated(run: Invocation, done: Updated) -> None:
 @click.option("--source", metavar="FILE", help="All that came from this source.")
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @writing
-@session_option
 def delete_command(run: Invocation, drawer_ids: tuple[str, ...], yes: bool, **where: Any) -> int:
     """Deletes drawers by ID, or all of a wing, a room or a source: all or none.
 
@@ -131,22 +125,19 @@ def _is_sure(palace: Palace, where: dict[str, str | None]) -> bool:
 
 
 def _show_removed(run: Invocation, removed: Removed, what: str) -> None:
-    if run.json:
-        give({"refs": list(removed.refs), "seq": removed.seq})
-    elif not removed.refs:
+    if not removed.refs and not run.json:
         hint("no drawer matches; nothing was deleted")
-    elif on_terminal():
-        refs = removed.refs if len(removed.refs) <= 10 else (f"{len(removed.refs)} drawers",)
-        say(f"{what}: {', '.join(refs)}; palatine undo {removed.seq} takes it back")
-    else:
-        table((), [(ref, removed.seq) for ref in removed.refs])
+        return
+    refs = removed.refs if len(removed.refs) <= 10 else (f"{len(removed.refs)} drawers",)
+    sentence = f"{what}: {', '.join(refs)}; palatine undo {removed.seq} takes it back"
+    answer = {"refs": list(removed.refs), "seq": removed.seq}
+    run.tell(answer, sentence, *((ref, removed.seq) for ref in removed.refs))
 
 
 @click.command("link", short_help="Link two texts or rooms.")
 @click.argument("ends", metavar="A B", nargs=2)
 @click.option("--label", metavar="WORDS", default="", help="What connects them.")
 @writing
-@session_option
 def link_command(run: Invocation, ends: tuple[str, str], label: str) -> None:
     """Links A and B, each a drawer's ID or a room as WING/ROOM; a link has no direction.
 
@@ -155,14 +146,11 @@ def link_command(run: Invocation, ends: tuple[str, str], label: str) -> None:
     """  # noqa: D301 (the mark tells click not to wrap)
     with run.open() as palace:
         done = palace.link(answers.end(ends[0]), answers.end(ends[1]), label)
-    if run.json:
-        give(answers.linked(done))
-    elif not on_terminal():
-        table((), [(done.link.id, "linked" if done.created else "known")])
-    elif done.created:
-        say(f"linked: {done.link.id}; palatine undo {done.seq} takes it back")
+    if done.created:
+        sentence = f"linked: {done.link.id}; palatine undo {done.seq} takes it back"
     else:
-        say(f"linked already: {done.link.id}")
+        sentence = f"linked already: {done.link.id}"
+    run.tell(answers.linked(done), sentence, (done.link.id, "linked" if done.created else "known"))
     if done.differs and not run.json:
         hint(f"it differs from what you gave: {done.differs}")
 
@@ -180,20 +168,14 @@ def links_command(run: Invocation, drawer_id: str | None) -> int:
     with run.open_to_read() as palace:
         found = palace.links(palace.get(drawer_id).id if drawer_id else None)
     shown = [answers.link(link) for link in found]
-    if run.json:
-        give({"links": shown})
-    elif found:
-        rows = [(each["id"], *each["ends"], each["label"], each["linked_at"]) for each in shown]
-        table(("link", "a", "b", "label", "linked"), rows)
-    else:
-        hint("there is no link; palatine link A B makes one")
-    return 0 if found else 1
+    rows = [(each["id"], *each["ends"], each["label"], each["linked_at"]) for each in shown]
+    none = "there is no link; palatine link A B makes one"
+    return run.show({"links": shown}, ("link", "a", "b", "label", "linked"), rows, none)
 
 
 @click.command("unlink", short_help="Remove a link.")
 @click.argument("link_id", metavar="ID")
 @writing
-@session_option
 def unlink_command(run: Invocation, link_id: str) -> None:
     """Removes a link by its ID, as `palatine links` shows it.
 
@@ -220,7 +202,6 @@ def diary_command() -> None:
 @click.argument("text", metavar="TEXT|-")
 @click.option("--topic", metavar="WORDS", default="general", help="What it is about; else general.")
 @writing
-@session_option
 def _write(run: Invocation, name: str, text: str, topic: str) -> None:
     """Adds an entry to the diary of AGENT; `-` reads it from standard input.
 

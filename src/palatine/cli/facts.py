@@ -16,7 +16,6 @@ from palatine.cli.options import (
     Invocation,
     palace_option,
     reading,
-    session_option,
     wing_option,
     writing,
 )
@@ -56,7 +55,6 @@ def kg_command() -> None:
 @click.option("--source", metavar="FILE", default="", help="Where it was read.")
 @click.option("--drawer", metavar="ID", default="", help="The drawer that says so.")
 @writing
-@session_option
 def _add(run: Invocation, **fact: Any) -> None:
     """Adds a fact. The same fact again is one; what seems to contradict it is reported.
 
@@ -66,13 +64,11 @@ def _add(run: Invocation, **fact: Any) -> None:
     """  # noqa: D301 (the mark tells click not to wrap)
     with run.open(create=True) as palace:
         added = palace.knowledge.add(**fact)
-    if run.json:
-        give(answers.fact_added(added))
-        return
-    _show_outcome("added" if added.created else "known already", added.fact, added.seq)
-    if added.differs:
+    what = "added" if added.created else "known already"
+    _show_outcome(run, answers.fact_added(added), what, added.fact, added.seq)
+    if added.differs and not run.json:
         hint(f"it differs from what you gave: {added.differs}")
-    for other in added.conflicts:
+    for other in () if run.json else added.conflicts:
         hint(f"beside it stands: {describe(other)}; to replace that: palatine kg supersede")
 
 
@@ -83,7 +79,6 @@ def _add(run: Invocation, **fact: Any) -> None:
 @click.option("--at", "ended", metavar=_TIME, help="True through this; else now.")
 @_WING
 @writing
-@session_option
 def _end(run: Invocation, **names: Any) -> None:
     """Ends a fact; it stays on record for --as-of.
 
@@ -92,10 +87,8 @@ def _end(run: Invocation, **names: Any) -> None:
     """  # noqa: D301 (the mark tells click not to wrap)
     with run.open() as palace:
         changed = palace.knowledge.end(**names)
-    if run.json:
-        give(answers.fact_changed(changed))
-    else:
-        _show_outcome("ended" if changed.changed else "ended already", changed.fact, changed.seq)
+    what = "ended" if changed.changed else "ended already"
+    _show_outcome(run, answers.fact_changed(changed), what, changed.fact, changed.seq)
 
 
 @kg_command.command("supersede", short_help="Replace a fact by its successor.")
@@ -108,7 +101,6 @@ def _end(run: Invocation, **names: Any) -> None:
 @click.option("--source", metavar="FILE", default="", help="Where the new fact was read.")
 @_WING
 @writing
-@session_option
 def _supersede(run: Invocation, **names: Any) -> None:
     """Ends OLD and begins NEW in one step; of two who do it at once, one wins.
 
@@ -117,16 +109,13 @@ def _supersede(run: Invocation, **names: Any) -> None:
     """  # noqa: D301 (the mark tells click not to wrap)
     with run.open() as palace:
         done = palace.knowledge.supersede(**names)
-    if run.json:
-        give(answers.superseded(done))
-    else:
-        _show_outcome("holds now" if done.created else "known already", done.fact, done.seq)
+    what = "holds now" if done.created else "known already"
+    _show_outcome(run, answers.superseded(done), what, done.fact, done.seq)
 
 
 @kg_command.command("delete", short_help="Stop believing a fact altogether.")
 @click.argument("fact_id", metavar="ID")
 @writing
-@session_option
 def _delete(run: Invocation, fact_id: str) -> None:
     """Stops believing a fact, as if it had never been true; --known-at still shows it.
 
@@ -135,10 +124,8 @@ def _delete(run: Invocation, fact_id: str) -> None:
     """  # noqa: D301 (the mark tells click not to wrap)
     with run.open() as palace:
         deleted = palace.knowledge.delete(fact_id)
-    if run.json:
-        give(answers.fact_changed(deleted))
-    else:
-        _show_outcome("no longer believed", deleted.fact, deleted.seq)
+    answer = answers.fact_changed(deleted)
+    _show_outcome(run, answer, "no longer believed", deleted.fact, deleted.seq)
 
 
 @kg_command.command("show", short_help="Show what is known of a name.")
@@ -180,15 +167,12 @@ def _show(run: Invocation, name: str, graph: bool, depth: int | None, **asked: A
         known = palace.knowledge
         facts = known.graph(name, depth=depth, **asked) if graph else known.about(name, **asked)
         entity = known.entity(name)
-    if run.json:
-        give({"entity": entity.name, "facts": [answers.fact(fact) for fact in facts]})
-    elif facts and graph:
+    if facts and graph and not run.json:
         _show_tree(entity.name, pictures.tree(facts, entity.key, depth=depth))
-    elif facts:
-        _show_facts(facts)
-    else:
-        hint(f"{entity.name} is known, but no fact matches; --all shows what is past or to come")
-    return 0 if facts else 1
+        return 0
+    answer = {"entity": entity.name, "facts": [answers.fact(fact) for fact in facts]}
+    none = f"{entity.name} is known, but no fact matches; --all shows what is past or to come"
+    return run.show(answer, _HEAD, _rows(facts), none)
 
 
 @kg_command.command("timeline", short_help="Show facts over time.")
@@ -205,15 +189,8 @@ def _timeline(run: Invocation, name: str | None, **asked: Any) -> int:
     """  # noqa: D301 (the mark tells click not to wrap)
     with run.open_to_read() as palace:
         page = palace.knowledge.timeline(name, **asked)
-    if run.json:
-        give(answers.timeline(page))
-    elif page:
-        _show_facts(page.items)
-        if page.cursor:
-            hint(f"there is more: --cursor {page.cursor}")
-    else:
-        hint("there are no facts; palatine kg add SUBJECT PREDICATE OBJECT adds one")
-    return 0 if page else 1
+    none = "there are no facts; palatine kg add SUBJECT PREDICATE OBJECT adds one"
+    return run.show(answers.timeline(page), _HEAD, _rows(page.items), none, cursor=page.cursor)
 
 
 @kg_command.command("path", short_help="Show how two names are connected.")
@@ -231,13 +208,9 @@ def _path(run: Invocation, start: str, goal: str, **asked: Any) -> int:
     """  # noqa: D301 (the mark tells click not to wrap)
     with run.open_to_read() as palace:
         path = palace.knowledge.path(start, goal, **asked)
-    if run.json:
-        give({"facts": [answers.fact(fact) for fact in path]})
-    elif path:
-        _show_facts(path)
-    else:
-        hint(f"no path from {start} to {goal}; a greater --depth (up to 10) may find one")
-    return 0 if path else 1
+    answer = {"facts": [answers.fact(fact) for fact in path]}
+    none = f"no path from {start} to {goal}; a greater --depth (up to 10) may find one"
+    return run.show(answer, _HEAD, _rows(path), none)
 
 
 @kg_command.command("export", short_help="Draw facts: a page, a graph file, a flowchart.")
@@ -296,7 +269,6 @@ def _export(file: str, format_: str | None, name: str | None, **asked: Any) -> i
 @click.option("--model", metavar="NAME", help="The model's name at the endpoint.")
 @wing_option(help="Only notes of this wing.")
 @writing
-@session_option
 def _extract(run: Invocation, endpoint: str | None, model: str | None, **asked: Any) -> int:
     """Reads notes for facts that they plainly state; again, only what has changed since.
 
@@ -349,25 +321,21 @@ def _conflicts(run: Invocation, unsaid: bool, **asked: Any) -> None:
     """  # noqa: D301 (the mark tells click not to wrap)
     with run.open_to_read() as palace:
         found = palace.knowledge.contradictions(unsaid=unsaid, **asked)
-    if run.json:
-        told = [
-            {
-                "single": each.cardinality == "single",
-                "facts": [answers.fact(fact) | {"end": _ending(fact)} for fact in each.facts],
-            }
-            for each in found
-        ]
-        give({"contradictions": told})
-        return
+    told = [
+        {
+            "single": each.cardinality == "single",
+            "facts": [answers.fact(fact) | {"end": _ending(fact)} for fact in each.facts],
+        }
+        for each in found
+    ]
     rows = [
         (fact.id, describe(fact), fact.wing, fact.source or fact.drawer, _ending(fact))
         for each in found
         for fact in each.facts
     ]
-    if rows:
-        table(("fact", "says", "wing", "read in", "to end it"), rows)
-    elif not unsaid:
-        hint("no single predicate has two objects at a time; --unsaid shows others that may")
+    head = ("fact", "says", "wing", "read in", "to end it")
+    none = "no single predicate has two objects at a time; --unsaid shows others that may"
+    run.show({"contradictions": told}, head, rows, "" if unsaid else none)
 
 
 def _ending(fact: Fact) -> str:
@@ -380,7 +348,6 @@ def _ending(fact: Fact) -> str:
 @click.argument("name")
 @click.argument("cardinality", type=click.Choice(["single", "many"]))
 @writing
-@session_option
 def _predicate(run: Invocation, name: str, cardinality: Cardinality) -> None:
     """Says whether a subject has one object of predicate NAME at a time, or may have many.
 
@@ -390,10 +357,8 @@ def _predicate(run: Invocation, name: str, cardinality: Cardinality) -> None:
     with run.open() as palace:
         palace.knowledge.set_predicate(name, cardinality)
         known = palace.knowledge.predicates()
-    if run.json:
-        give({"predicates": known})
-    else:
-        say(f"{name} takes {'one object at a time' if cardinality == 'single' else 'many objects'}")
+    what = "one object at a time" if cardinality == "single" else "many objects"
+    run.tell({"predicates": known}, f"{name} takes {what}")
 
 
 @kg_command.command("stats", short_help="Count facts.")
@@ -407,13 +372,10 @@ def _stats(run: Invocation, wing: str | None) -> None:
     """  # noqa: D301 (the mark tells click not to wrap)
     with run.open_to_read() as palace:
         counts = answers.counts(palace.knowledge.stats(wing=wing), palace.knowledge.predicates())
-    if run.json:
-        give(counts)
-        return
-    predicates: Any = counts.pop("predicates")
-    counts.pop("single_predicates", None)
-    rows = [*counts.items(), *(("predicate", *counted) for counted in predicates.items())]
-    table((), rows)
+    predicates: Any = counts["predicates"]
+    rows: list[tuple[object, ...]] = [(k, n) for k, n in counts.items() if "predicates" not in k]
+    rows += [("predicate", *counted) for counted in predicates.items()]
+    run.show(counts, (), rows, "")
 
 
 def _show_tree(root: str, lines: Iterable[pictures.Line]) -> None:
@@ -432,27 +394,21 @@ def _show_tree(root: str, lines: Iterable[pictures.Line]) -> None:
     Console(highlight=False).print(branches[0])
 
 
-def _show_outcome(what: str, fact: Fact, seq: int) -> None:
-    if not on_terminal():
-        table((), [(fact.id, what, describe(fact))])
-        return
+def _show_outcome(run: Invocation, answer: object, what: str, fact: Fact, seq: int) -> None:
     undo = f"; palatine undo {seq} takes it back" if seq else ""
-    say(f"{what}: {describe(fact)} ({fact.id}){undo}")
+    sentence = f"{what}: {describe(fact)} ({fact.id}){undo}"
+    run.tell(answer, sentence, (fact.id, what, describe(fact)))
 
 
-def _show_facts(facts: Sequence[Fact]) -> None:
-    rows = [
-        (
-            fact.id,
-            fact.subject,
-            fact.predicate,
-            fact.object,
-            fact.valid_from,
-            fact.valid_to,
-            fact.wing,
-            "" if fact.confidence == 1 else f"{fact.confidence:g}",
-        )
-        for fact in facts
-    ]
-    head = ("fact", "subject", "predicate", "object", "from", "to", "wing", "confidence")
-    table(head, rows)
+_HEAD = ("fact", "subject", "predicate", "object", "from", "to", "wing", "confidence")
+
+
+_CELLS = ("id", "subject", "predicate", "object", "valid_from", "valid_to", "wing")
+
+
+def _rows(facts: Sequence[Fact]) -> list[tuple[object, ...]]:
+    rows = []
+    for fact in facts:
+        sure = "" if fact.confidence == 1 else f"{fact.confidence:g}"
+        rows.append((*(getattr(fact, name) for name in _CELLS), sure))
+    return rows

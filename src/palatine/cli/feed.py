@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from palatine.cli.options import Invocation, reading, wing_option
-from palatine.cli.output import give, hint, on_terminal, one_line, table
+from palatine.cli.output import hint, on_terminal, one_line
 from palatine.mcp import answers
 from palatine.types import Change, ChangeFilter
 
@@ -40,23 +40,15 @@ def log_command(run: Invocation, **where: Any) -> int:
     """  # noqa: D301 (the mark tells click not to wrap)
     with run.open_to_read() as palace:
         found = palace.log(**where)
-    if run.json:
-        told = answers.changes([entry.change for entry in found], after=0)["changes"]
-        words = [entry.words for entry in found]
-        give({"log": [{**each, "words": w} for each, w in zip(told, words, strict=True)]})  # type: ignore[call-overload]  # a list of dicts
-    elif found:
-        rows = []
-        for entry in found:
-            seq, at, agent, op, kind, _, *rest = _cells(entry.change)
-            rows.append((seq, at, agent, op, kind, _beginning(entry.words), *rest))
-        table(("seq", "at", "agent", "did", "what", "words", "wing", "session"), rows)
-    else:
-        hint("nothing was done, or nothing that matches; palatine log without options shows all")
-    return 0 if found else 1
-
-
-def _beginning(words: str) -> str:
-    return one_line(words[: 4 * _FIRST_WORDS_CHARS], max_chars=_FIRST_WORDS_CHARS)
+    answer = {"log": [answers.change(each.change) | {"words": each.words} for each in found]}
+    rows = []
+    for entry in found:
+        seq, at, agent, op, kind, _, *rest = _cells(entry.change)
+        words = one_line(entry.words, max_chars=_FIRST_WORDS_CHARS)
+        rows.append((seq, at, agent, op, kind, words, *rest))
+    head = ("seq", "at", "agent", "did", "what", "words", "wing", "session")
+    none = "nothing was done, or nothing that matches; palatine log without options shows all"
+    return run.show(answer, head, rows, none)
 
 
 def _cells(change: Change) -> tuple[object, ...]:
@@ -104,14 +96,10 @@ def changes_command(
     with run.open_to_read() as palace:
         found = palace.changes(after=after or 0, limit=limit, **where)
         last = None if found else palace.status().seq
-    if run.json:
-        give(answers.changes(found, after=after or 0))
-    elif found:
-        head = ("seq", "at", "agent", "did", "what", "id", "wing", "session")
-        table(head, [_cells(change) for change in found])
-    else:
-        hint(f"no change matches; the last one of all is {last}")
-    return 0 if found else 1
+    answer = answers.changes(found, after=after or 0)
+    head = ("seq", "at", "agent", "did", "what", "id", "wing", "session")
+    rows = [_cells(change) for change in found]
+    return run.show(answer, head, rows, f"no change matches; the last one of all is {last}")
 
 
 def _follow(run: Invocation, after: int | None, where: ChangeFilter) -> int:
@@ -150,6 +138,6 @@ def _matches(change: Change, where: ChangeFilter) -> bool:
 
 def _line(run: Invocation, change: Change) -> str:
     if run.json:
-        return json.dumps(answers.changes([change], after=0)["changes"][0])  # type: ignore[index]  # a list
+        return json.dumps(answers.change(change))
     cells = ["" if cell is None else one_line(str(cell)) for cell in _cells(change)]
     return "  ".join(filter(None, cells)) if on_terminal() else "\t".join(cells)

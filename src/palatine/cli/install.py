@@ -11,7 +11,6 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from threading import Timer
-from typing import Any, TypeAlias
 
 import click
 
@@ -27,14 +26,13 @@ from palatine.cli.clients import (
     server_command,
     with_hook,
 )
+from palatine.cli.demo_agents import CallError, Server
 from palatine.cli.options import Invocation, palace_class, reading
 from palatine.cli.output import give, hint, say, table
 from palatine.errors import NotFoundError, PalatineError
 
 _PROBE = "Palatine's self-check wrote this text and found it again."
 _CHECK_SECONDS = 30
-
-Request: TypeAlias = tuple[str, Mapping[str, Any]]
 
 
 @click.command("install", short_help="Connect an MCP client to the palace.")
@@ -80,15 +78,17 @@ def install_command(
         raise click.UsageError(f"--hooks is for {' and '.join(HOOKED)}, and stands alone")
     config = Config((HOOKED if hooks else CLIENTS)[client])
     palace = run.palace and run.folder
-    words = server_command(palace, compat=replace_mempalace)
     if hooks:
         _hook(config, palace, remove=remove)
     elif remove:
         _leave(config)
     else:
+        words = server_command(palace, compat=replace_mempalace)
         _enter(config, words, replace_mempalace=replace_mempalace)
     changed = _write(config, dry_run=dry_run)
-    seen = [] if remove or dry_run else check_hooks(client) if hooks else self_check(words)
+    seen = []
+    if not (remove or dry_run):
+        seen = check_hooks(client) if hooks else self_check(compat=replace_mempalace)
     if run.json:
         give({"file": str(config.path), "changed": changed, "written": changed and not dry_run})
     elif seen:
@@ -102,9 +102,9 @@ def _list(run: Invocation) -> None:
     rows = []
     for name, client in CLIENTS.items():
         has, hooked = False, ""
-        with suppress(PalatineError):
+        with suppress(PalatineError, OSError):
             has = ENTRY in Config(client).servers
-        with suppress(PalatineError):
+        with suppress(PalatineError, OSError):
             hooked = "hooks" if name in HOOKED and _is_hooked(Config(HOOKED[name])) else ""
         state = "connected" if has else "found" if installed(client) else "not found"
         rows.append((name, client.title, state, client.path, hooked))
@@ -144,13 +144,13 @@ def _enter(config: Config, words: Sequence[str], *, replace_mempalace: bool) -> 
     """Sets the entry; MemPalace's keep their names and all but what starts the server."""
     entry = config.client.entry(words)
     if not replace_mempalace:
-        config.servers[ENTRY] = {**config.servers.get(ENTRY, {}), **entry}
+        config.servers[ENTRY] = {**config.entry(ENTRY), **entry}
         return
-    names = config.named_for("mempalace")
+    names = config.of_mempalace()
     if not names:
         raise NotFoundError(f"{config.path} has no server of MemPalace; nothing was written")
     for name in names:
-        config.servers[name] = {**config.servers[name], **entry}
+        config.servers[name] = {**config.entry(name), **entry}
 
 
 def _write(config: Config, *, dry_run: bool) -> bool:
@@ -173,21 +173,33 @@ def _write(config: Config, *, dry_run: bool) -> bool:
     return True
 
 
-def self_check(words: Sequence[str]) -> list[str]:
+def self_check(*, compat: bool) -> list[str]:
     """Starts the server as a client would, on a palace to throw away; says what it saw.
 
     Raises:
         PalatineError: it did not answer, or not what it should.
     """
-    calls = _COMPAT_CALLS if "--compat" in words else _CALLS
+    probe = {"wing": "check", "room": "check", "content" if compat else "text": _PROBE}
+    prefix = "mempalace_" if compat else ""
     with tempfile.TemporaryDirectory(prefix="palatine-check-") as folder:
-        command = [*_without_palace(words), "--palace", str(Path(folder) / "palace")]
-        hello, listed, _, found = _answers(command, [*_HELLO, *calls])
+        command = server_command(str(Path(folder, "palace")), compat=compat)
+        with Server(command, "palatine-install") as server:
+            late = Timer(_CHECK_SECONDS, server.kill)
+            late.start()
+            try:
+                known = server.greet()["serverInfo"]
+                tools = server.ask("tools/list", {})["tools"]
+                server.call(f"{prefix}add_drawer", **probe)
+                found = server.call(f"{prefix}search", query="self-check wrote")
+            except CallError as error:
+                raise PalatineError(f"self-check: {error}") from error
+            finally:
+                late.cancel()
+                server.kill()
     if _PROBE not in json.dumps(found):
         raise PalatineError(f"self-check: the server did not find what it wrote: {found}")
-    server = hello["serverInfo"]
     return [
-        f"checked: {server['name']} {server['version']} answers with {len(listed['tools'])} tools;"
+        f"checked: {known['name']} {known['version']} answers with {len(tools)} tools;"
         " in a palace to throw away it kept a text and found it again"
     ]
 
@@ -201,7 +213,9 @@ def check_hooks(client: str) -> list[str]:
     codex = client == "codex"
     with tempfile.TemporaryDirectory(prefix="palatine-check-") as folder:
         transcript = Path(folder, "rollout-check.jsonl" if codex else "check.jsonl")
-        transcript.write_text("".join(f"{json.dumps(r)}\n" for r in _SAID[client]), "utf-8")
+        transcript.write_text(
+            "".join(f"{json.dumps(r)}\n" for r in HOOKED[client].exchange), "utf-8"
+        )
         place = str(Path(folder, "palace"))
         given = {"session_id": "check", "cwd": folder, "transcript_path": str(transcript)}
         with palace_class().open(place, embedder="none") as palace:
@@ -239,89 +253,3 @@ def _told(command: Sequence[str], given: Mapping[str, object]) -> str:
     if done.returncode or done.stderr:
         raise PalatineError(f"self-check: {command} ended with {done.returncode}: {done.stderr!r}")
     return done.stdout.decode()
-
-
-def _without_palace(words: Sequence[str]) -> list[str]:
-    if "--palace" not in words:
-        return list(words)
-    at = words.index("--palace")
-    return [*words[:at], *words[at + 2 :]]
-
-
-def _answers(command: Sequence[str], requests: Sequence[Request]) -> list[Any]:
-    """What a server answers to these requests, each asked when the one before was answered."""
-    results = []
-    with subprocess.Popen(
-        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0
-    ) as server:
-        assert server.stdin is not None
-        assert server.stdout is not None
-        late = Timer(_CHECK_SECONDS, server.kill)
-        late.start()
-        try:
-            for number, (method, params) in enumerate(requests):
-                asked = {"jsonrpc": "2.0", "id": number, "method": method, "params": params}
-                server.stdin.write(json.dumps(asked).encode() + b"\n")
-                reply = json.loads(server.stdout.readline() or b"{}")
-                if "result" not in reply:
-                    raise PalatineError(
-                        f"self-check: {method} was answered {reply or 'with nothing'}"
-                    )
-                results.append(reply["result"])
-            server.stdin.close()
-        except OSError as error:
-            raise PalatineError(f"self-check: the server ended too early ({error})") from error
-        finally:
-            late.cancel()
-            server.kill()
-    return results
-
-
-_HELLO: tuple[Request, ...] = (
-    (
-        "initialize",
-        {
-            "protocolVersion": "2025-11-25",
-            "capabilities": {},
-            "clientInfo": {"name": "palatine-install", "version": "1"},
-        },
-    ),
-    ("tools/list", {}),
-)
-
-
-def _calls(add: str, given: Mapping[str, str], search: str) -> tuple[Request, Request]:
-    return (
-        ("tools/call", {"name": add, "arguments": given}),
-        ("tools/call", {"name": search, "arguments": {"query": "self-check wrote"}}),
-    )
-
-
-_CALLS = _calls("add_drawer", {"text": _PROBE}, "search")
-_COMPAT_CALLS = _calls(
-    "mempalace_add_drawer",
-    {"wing": "check", "room": "check", "content": _PROBE},
-    "mempalace_search",
-)
-_SAID: Mapping[str, Sequence[Mapping[str, object]]] = {
-    "claude-code": (
-        {
-            "type": "user",
-            "sessionId": "check",
-            "uuid": "1",
-            "message": {"role": "user", "content": "Does it remember?"},
-        },
-    ),
-    "codex": (
-        {"type": "session_meta", "payload": {"id": "check"}},
-        {
-            "type": "response_item",
-            "payload": {
-                "type": "message",
-                "role": "user",
-                "content": [{"type": "input_text", "text": "Does it remember?"}],
-            },
-        },
-    ),
-}
-"""One exchange, as each client's transcript has it."""

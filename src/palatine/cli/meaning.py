@@ -5,14 +5,14 @@ from __future__ import annotations
 import click
 
 from palatine import config, embed
-from palatine.cli.options import Invocation, writing
+from palatine.cli.options import Invocation, writing_out_of_session
 from palatine.cli.output import give, hint, progress, say
 from palatine.errors import InputError
 from palatine.types import Embedded
 
 
 @click.command("embed", short_help="Make new texts findable by meaning.")
-@writing
+@writing_out_of_session
 def embed_command(run: Invocation) -> int:
     """Embeds every text that is not embedded yet, so that search finds it by meaning, too.
 
@@ -32,7 +32,7 @@ def embed_command(run: Invocation) -> int:
     help="minilm, or the URL of an OpenAI-compatible endpoint; kept for this palace.",
 )
 @click.option("--model", metavar="NAME", help="The model's name at the endpoint.")
-@writing
+@writing_out_of_session
 def reembed_command(run: Invocation, embedder: str | None, model: str | None) -> int:
     """Embeds every text anew: with another embedder, or with the one that is set now.
 

@@ -10,7 +10,7 @@ import click
 
 from palatine import config
 from palatine.cli import INTERRUPTED
-from palatine.cli.options import Invocation, palace_option, session_option, writing
+from palatine.cli.options import Invocation, palace_option, writing
 from palatine.cli.output import give, hint, progress, say, table
 
 if TYPE_CHECKING:
@@ -29,17 +29,8 @@ UNREAD = 6
 @click.option("--facts", is_flag=True, help="Read notes for facts, too.")
 @click.option("--no-embed", is_flag=True, help="Leave search by meaning to others.")
 @writing
-@session_option
 def mine_command(
-    run: Invocation,
-    paths: tuple[Path, ...],
-    wing: str,
-    room: str,
-    root: str,
-    prune: bool,
-    verbatim: bool,
-    facts: bool,
-    no_embed: bool,
+    run: Invocation, paths: tuple[Path, ...], wing: str, no_embed: bool, **how: Any
 ) -> int:
     """Files folders and files; again, only what has changed since.
 
@@ -61,9 +52,7 @@ def mine_command(
     try:
         with run.open(create=True, whole=bool(wing)) as palace:
             for path in paths:
-                where = wing or run.scope
-                kept = {"verbatim": verbatim, "prune": prune, "facts": facts}
-                options = Options(wing=where, room=room, root=root, **kept)
+                options = Options(wing=wing or run.scope, **how)
                 with progress(f"mining {path.name}") as told:
 
                     def note(mined: Mined, total: int, path: Path = path, told: Any = told) -> None:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial, wraps
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from palatine import config
-from palatine.errors import PalatineError, StoreReadOnlyError
+from palatine.cli.output import give, hint, on_terminal, say, table
+from palatine.errors import InputError, PalatineError, StoreReadOnlyError
 
 if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
@@ -95,12 +96,57 @@ class Invocation:
             wing = "" if whole else self.scope
             return palace_class().open(self.folder, create=False, read_only=True, wing=wing)
 
+    def tell(self, answer: object, sentence: str, *rows: Sequence[object]) -> None:
+        """Says what was done: as JSON, in a sentence, or to a pipe in rows, if there are any."""
+        if self.json:
+            give(answer)
+        elif on_terminal() or not rows:
+            say(sentence)
+        else:
+            table((), rows)
+
+    def show(
+        self,
+        answer: object,
+        columns: Sequence[str],
+        rows: Sequence[Sequence[object]],
+        nothing: str,
+        *,
+        cursor: str = "",
+    ) -> int:
+        """Shows what was found, as JSON or as a table, or says that it is nothing: exit code 1."""
+        if self.json:
+            give(answer)
+        elif rows:
+            table(columns, rows)
+            if cursor:
+                hint(f"there is more: --cursor {cursor}")
+        elif nothing:
+            hint(nothing)
+        return 0 if rows else 1
+
 
 def palace_class() -> type[Palace]:
     """The class, loaded by the commands that need a palace."""
     from palatine.palace import Palace  # noqa: PLC0415 (help and completion need no SQLite)
 
     return Palace
+
+
+@contextmanager
+def needing_extra(command: str) -> Iterator[None]:
+    """Says which extra of the package the imports within belong to, where one is missing.
+
+    Raises:
+        InputError: a package is not installed.
+    """
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        raise InputError(
+            f"palatine {command} needs a package that is not installed ({error.name}):"
+            f" pip install 'palatine[{command}]'"
+        ) from error
 
 
 def _kept(name: str) -> Callable[[click.Context, click.Parameter, Any], Any]:
@@ -125,34 +171,22 @@ def _palaces(_context: click.Context, _option: object, begun: str) -> list[Compl
     return []
 
 
-palace_option = click.option(
-    "--palace",
+def _common(name: str, **more: Any) -> Callable[[Function], Function]:
+    return click.option(f"--{name}", expose_value=False, callback=_kept(name), **more)
+
+
+palace_option = _common(
+    "palace",
     metavar="DIR",
-    expose_value=False,
-    callback=_kept("palace"),
     shell_complete=_palaces,
     help="The palace's folder or name; else PALATINE_PALACE, palatine.toml, your own palace.",
 )
-_json_option = click.option(
-    "--json",
-    is_flag=True,
-    expose_value=False,
-    callback=_kept("json"),
-    help="Print JSON, for a program.",
+_json_option = _common("json", is_flag=True, help="Print JSON, for a program.")
+_agent_option = _common(
+    "agent", metavar="NAME", help="Who writes; else PALATINE_AGENT, else your login name."
 )
-_agent_option = click.option(
-    "--agent",
-    metavar="NAME",
-    expose_value=False,
-    callback=_kept("agent"),
-    help="Who writes; else PALATINE_AGENT, else your login name.",
-)
-session_option = click.option(
-    "--session",
-    metavar="ID",
-    expose_value=False,
-    callback=_kept("session"),
-    help="The writer's session; else PALATINE_SESSION.",
+_session_option = _common(
+    "session", metavar="ID", help="The writer's session; else PALATINE_SESSION."
 )
 wing_option = partial(click.option, "--wing", metavar="NAME", callback=_kept("wing"))
 """A wing as an argument, to which the whole command is then limited."""
@@ -165,6 +199,11 @@ def reading(function: Function) -> Function:
 
 def writing(function: Function) -> Function:
     """Gives a command that writes the common options, and the `Invocation` first."""
+    return writing_out_of_session(_session_option(function))
+
+
+def writing_out_of_session(function: Function) -> Function:
+    """As `writing`, for a command whose changes are of no session, or that has its own one."""
     return palace_option(_agent_option(_json_option(_with_invocation(function))))
 
 

@@ -43,7 +43,8 @@ def give_bytes(data: bytes) -> None:
 
 def one_line(text: str, *, max_chars: int | None = None) -> str:
     """The text with each run of white space as one blank, cut if it is long."""
-    line = " ".join(texts.plain(text).split())
+    looked_at = text if max_chars is None else text[: 4 * max_chars]
+    line = " ".join(texts.plain(looked_at).split())
     if max_chars is None or len(line) <= max_chars:
         return line
     return line[: max_chars - 1] + "…"

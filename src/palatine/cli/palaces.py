@@ -9,7 +9,7 @@ import click
 
 from palatine import config
 from palatine.cli.options import COMPLETE, Invocation, reading
-from palatine.cli.output import give, hint, say, table
+from palatine.cli.output import hint
 from palatine.errors import ConflictError, InputError, NotFoundError, PalatineError
 
 _NAME = re.compile(r"\w[\w.-]{0,63}")
@@ -43,12 +43,9 @@ def list_palaces(run: Invocation) -> None:
         {"name": name, "place": place, **_seen(place)}
         for place, name in sorted(config.palaces().items(), key=lambda p: (not p[1], p[1], p[0]))
     ]
-    if run.json:
-        give(found)
-        return
-    table(("name", "palace", "state", "drawers", "last change"), [tuple(p.values()) for p in found])
-    if not found:
-        hint("no palace is known yet; palatine add TEXT makes one")
+    head = ("name", "palace", "state", "drawers", "last change")
+    none = "no palace is known yet; palatine add TEXT makes one"
+    run.show(found, head, [tuple(each.values()) for each in found], none)
 
 
 def _seen(place: str) -> dict[str, object]:
@@ -87,7 +84,7 @@ def name_palace(run: Invocation, name: str, folder: str | None) -> None:
                 f"{other} is called {name}; palatine palaces forget {name} ends that"
             )
     config.change({"name": name}, palace=place)
-    _show(run, {"name": name, "place": place}, f"{place} is called {name}")
+    run.tell({"name": name, "place": place}, f"{place} is called {name}")
 
 
 @palaces_command.command("forget", short_help="Forget that a palace is there.")
@@ -101,14 +98,7 @@ def forget_palace(run: Invocation, which: str) -> None:
     if place not in known:
         raise NotFoundError(f"{place} is not among your palaces; see palatine palaces")
     config.forget(place)
-    _show(run, {"forgotten": place}, f"forgotten: {place}; the folder stays as it is")
-
-
-def _show(run: Invocation, answer: dict[str, str], sentence: str) -> None:
-    if run.json:
-        give(answer)
-    else:
-        say(sentence)
+    run.tell({"forgotten": place}, f"forgotten: {place}; the folder stays as it is")
 
 
 @click.group("config", invoke_without_command=True, short_help="Show what is set, and set it.")
@@ -132,10 +122,8 @@ def show_settings(run: Invocation) -> None:
     found = {key: config.setting(key, palace=run.folder) for key in config.SETTINGS}
     if found["embedder_key"][0]:
         found["embedder_key"] = "(not shown)", found["embedder_key"][1]
-    if run.json:
-        give({key: {"value": value, "from": origin} for key, (value, origin) in found.items()})
-    else:
-        table(("setting", "value", "from"), [(key, *pair) for key, pair in found.items()])
+    answer = {key: {"value": value, "from": origin} for key, (value, origin) in found.items()}
+    run.show(answer, ("setting", "value", "from"), [(k, *pair) for k, pair in found.items()], "")
 
 
 _key = click.argument("key", metavar="KEY", type=click.Choice(config.USER_KEYS))
@@ -169,7 +157,7 @@ def _change(run: Invocation, key: str, value: str | None) -> None:
     now, origin = config.setting(key, palace=run.folder)
     if value is not None and origin != config.user_file():
         hint(f"{origin} says {now!r}, and counts before it here")
-    _show(run, {"key": key, "value": now, "from": origin}, f"{key}: {now or 'not set'}")
+    run.tell({"key": key, "value": now, "from": origin}, f"{key}: {now or 'not set'}")
 
 
 @click.command("completion", short_help="Print what makes the shell complete commands.")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from palatine.cli.care import sure
-from palatine.cli.options import Invocation, session_option, wing_option, writing
+from palatine.cli.options import Invocation, wing_option, writing
 from palatine.cli.output import give, hint, on_terminal, progress, say, table
 from palatine.errors import InputError
 
@@ -24,7 +24,6 @@ LEFT = 5
 @wing_option(help="Only in this wing.")
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @writing
-@session_option
 def secrets_command(run: Invocation, mask: bool, forget: bool, wing: str | None, yes: bool) -> int:
     """Lists where keys, tokens and passwords stand, by the rules of `mine`; never shows them.
 

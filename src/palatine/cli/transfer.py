@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, BinaryIO
 import click
 
 from palatine.cli.mine import UNREAD
-from palatine.cli.options import Invocation, reading, session_option, writing
-from palatine.cli.output import give, hint, on_terminal, progress, say, table
+from palatine.cli.options import Invocation, reading, writing
+from palatine.cli.output import give, hint, progress, table
 from palatine.errors import InputError
 from palatine.types import Imported, Written
 
@@ -51,20 +51,13 @@ def export_command(run: Invocation, file: str, markdown: bool) -> None:
             return
         with new_file(Path(file)) as target, progress("exporting") as told:
             counts = palace.export(target, progress=told)
-    if run.json:
-        give({"file": file, "lines": dict(counts)})
-    elif on_terminal():
-        what = ", ".join(f"{count} {name}" for name, count in counts.items() if count)
-        say(f"exported to {file}: {what or 'an empty palace'}")
-    else:
-        table((), list(counts.items()))
+    what = ", ".join(f"{count} {name}" for name, count in counts.items() if count)
+    sentence = f"exported to {file}: {what or 'an empty palace'}"
+    run.tell({"file": file, "lines": dict(counts)}, sentence, *counts.items())
 
 
 def _show_written(run: Invocation, folder: str, done: Written) -> None:
-    if run.json:
-        give(asdict(done))
-    else:
-        say(f"{done.files} files written to {folder}")
+    run.tell(asdict(done), f"{done.files} files written to {folder}")
     for name in done.foreign:
         hint(f"not ours, and left as it is: {name}")
 
@@ -98,7 +91,6 @@ def new_file(path: Path, *, mark: bytes = _OURS, what: str = "export") -> Iterat
 @click.argument("what", metavar="[PRODUCT] PATH|-", nargs=-1, required=True)
 @click.option("--dry-run", is_flag=True, help="Write nothing; say what would be added.")
 @writing
-@session_option
 def import_command(run: Invocation, what: tuple[str, ...], dry_run: bool) -> int:
     """Adds from an export what the palace does not hold; `-` reads it from standard input.
 

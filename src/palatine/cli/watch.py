@@ -7,13 +7,13 @@ import signal
 from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from palatine import config, hooks
 from palatine.cli.mine import in_words
-from palatine.cli.options import Invocation, session_option, writing
+from palatine.cli.options import Invocation, needing_extra, writing
 from palatine.cli.output import hint, say
 from palatine.errors import InputError
 
@@ -31,15 +31,8 @@ if TYPE_CHECKING:
 @click.option("--verbatim", is_flag=True, help="Do not mask keys, tokens and passwords.")
 @click.option("--no-embed", is_flag=True, help="Leave search by meaning to others.")
 @writing
-@session_option
 def watch_command(
-    run: Invocation,
-    paths: tuple[Path, ...],
-    wing: str,
-    room: str,
-    rules: str,
-    verbatim: bool,
-    no_embed: bool,
+    run: Invocation, paths: tuple[Path, ...], wing: str, rules: str, no_embed: bool, **how: Any
 ) -> int:
     """Files what is new in folders and transcripts, at once and whenever they change.
 
@@ -50,15 +43,10 @@ def watch_command(
     \b
       palatine watch ~/.claude/projects ~/notes
     """  # noqa: D301 (the mark tells click not to wrap)
-    try:
+    with needing_extra("watch"):
         from palatine.ingest.mine import Options  # noqa: PLC0415 (help needs no SQLite)
         from palatine.rules import Runner  # noqa: PLC0415
         from palatine.watch import Watch  # noqa: PLC0415 (an extra)
-    except ModuleNotFoundError as error:
-        raise InputError(
-            f"palatine watch needs a package that is not installed ({error.name}):"
-            " pip install 'palatine[watch]'"
-        ) from error
     log = hooks.open_log("watch")
 
     def report(done: Mined) -> None:
@@ -84,7 +72,7 @@ def watch_command(
         runner = Runner(palace, run.folder, path, warn=warn)
         if not (paths or runner.rules):
             raise InputError(f"there is nothing to do: give a path, or a rule in {path}")
-        options = Options(wing=wing or run.scope, room=room, verbatim=verbatim)
+        options = Options(wing=wing or run.scope, **how)
         work = Watch(
             palace, paths, runner, options=options, embed=not no_embed, report=report, warn=warn
         )

@@ -11,8 +11,6 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-__all__ = ["Embedder", "EmbedderError"]
-
 
 class EmbedderError(PalatineError):
     """No vectors: the model, its files or its endpoint failed. Nothing was written."""

@@ -14,8 +14,6 @@ from urllib.request import HTTPRedirectHandler, Request, build_opener
 
 from palatine.errors import InputError, PalatineError
 
-__all__ = ["Endpoint"]
-
 _PASSING = {408, 425, 429, 500, 502, 503, 504}
 _MAX_REPLY_BYTES = 1 << 27
 _MAX_WAIT_SECONDS = 10.0

@@ -9,8 +9,6 @@ from hashlib import blake2b
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["HashingEmbedder"]
-
 _WORD = re.compile(r"\w+")
 
 

@@ -26,8 +26,6 @@ from palatine.embed.minilm.model import (
 )
 from palatine.embed.minilm.weights import Array, open_weights
 
-__all__ = ["OnnxMiniLM"]
-
 _BATCH_TOKENS = 1024
 
 

@@ -12,8 +12,6 @@ from numpy.typing import NDArray
 from palatine.embed.base import EmbedderError
 from palatine.embed.endpoint import Endpoint
 
-__all__ = ["RemoteEmbedder"]
-
 
 class RemoteEmbedder:
     """Vectors over HTTP. What the endpoint says is checked before it counts.

@@ -5,12 +5,13 @@ from __future__ import annotations
 from base64 import b32encode
 from collections import Counter
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeAlias
 
 from palatine import instants
 from palatine import text as texts
+from palatine.beliefs import wanted_fact
 from palatine.errors import InputError
 from palatine.ingest.files import Problem
 from palatine.instants import Instant, parse_end, parse_start
@@ -102,24 +103,15 @@ def drawer(drawer_id: str, text: str, **known: Any) -> Drawer:
 
 def fact(fact_id: str, names: tuple[str, str, str], **known: Any) -> Fact:
     """A belief; dates as text, recorded now where nothing says when."""
-    subject, predicate, object_ = names
     now = instants.now()
     recorded = known.pop("recorded_at", None) or now
     start, stop = (known.pop(name, None) or None for name in ("valid_from", "valid_to"))
     defaults: dict[str, Any] = {"wing": "", "confidence": 1.0, "source": "", "drawer": ""}
-    return Fact(
-        id=fact_id,
-        version=1,
-        subject_key=texts.fold(subject),
-        subject=subject,
-        predicate=texts.fold_predicate(predicate),
-        object_key=texts.fold(object_),
-        object=object_,
-        valid_from=parse_start(start),
-        valid_to=parse_end(stop),
-        recorded_at=min(recorded, now, key=lambda moment: moment.micros),
-        **(defaults | known),
+    wanted = wanted_fact(
+        names, valid_from=parse_start(start), valid_to=parse_end(stop), **(defaults | known)
     )
+    recorded = min(recorded, now, key=lambda moment: moment.micros)
+    return replace(wanted, id=fact_id, recorded_at=recorded)
 
 
 def moment(value: object) -> Instant | None:

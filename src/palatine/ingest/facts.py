@@ -20,7 +20,7 @@ from palatine.errors import InputError, PalatineError
 from palatine.ingest import statements
 from palatine.ingest.files import Problem
 from palatine.ingest.statements import Statement
-from palatine.instants import Instant, check_interval, parse_end, parse_start
+from palatine.instants import parse_end, parse_start
 from palatine.store.base import Lookups, Store, WriteTx
 from palatine.types import Author, Drawer, DrawerFilter, Fact, FactFilter, Kind, Op, Reading
 
@@ -165,22 +165,14 @@ def _fact(stated: Statement, drawer: Drawer) -> Fact:
     names = beliefs.names_of(stated.subject, stated.predicate, stated.object)
     start = parse_start(stated.valid_from or None, what="valid_from")
     end = parse_end(stated.valid_to or None, what="valid_to")
-    check_interval(start, end, what=" ".join(names)[:200])
-    return Fact(
-        id="",
-        version=1,
+    return beliefs.wanted_fact(
+        names,
         wing=drawer.wing,
-        subject_key=texts.fold(names[0]),
-        subject=names[0],
-        predicate=texts.fold_predicate(names[1]),
-        object_key=texts.fold(names[2]),
-        object=names[2],
         valid_from=start,
         valid_to=end,
         confidence=stated.confidence,
         source=f"{drawer.source or drawer.id}:{stated.line}",
         drawer=drawer.id,
-        recorded_at=Instant(0),
     )
 
 

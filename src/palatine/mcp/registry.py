@@ -49,37 +49,19 @@ class Tool:
     __slots__ = ("definition", "handler", "input_schema", "listed", "name")
 
     def __init__(
-        self,
-        name: str,
-        title: str,
-        description: str,
-        input_schema: Json,
-        output_schema: Json | None,
-        annotations: Json,
-        handler: Handler,
-        *,
-        meta: Json | None = None,
-        listed: bool = True,
+        self, definition: dict[str, Any], handler: Handler, *, listed: bool = True
     ) -> None:
         """Takes a handler that returns a dict; without an output schema it may be a list."""
-        schemas = input_schema, output_schema or input_schema
+        self.name: str = definition["name"]
+        self.input_schema: Json = definition["inputSchema"]
+        schemas = self.input_schema, definition.get("outputSchema", self.input_schema)
         if any(schema.get("type") != "object" for schema in schemas):
-            raise ValueError(f"{name}: the root of an input or output schema must be an object")
-        self.name = name
-        self.input_schema = input_schema
+            raise ValueError(
+                f"{self.name}: the root of an input or output schema must be an object"
+            )
+        self.definition: Json = definition
         self.handler = handler
         self.listed = listed
-        self.definition: Json = {
-            "name": name,
-            "title": title,
-            "description": description,
-            "inputSchema": input_schema,
-            "annotations": annotations,
-        }
-        if output_schema:
-            self.definition["outputSchema"] = output_schema
-        if meta:
-            self.definition["_meta"] = meta
 
 
 class Resource:

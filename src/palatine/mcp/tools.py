@@ -74,8 +74,8 @@ def mempalace(*, read_only: bool = False) -> Registry:
     tools = _tools("mempalace.json", _mempalaces, read_only=read_only, prefix=prefix)
     for name, instead in mempalace_tools.ELSEWHERE.items():
         refuse = _refusal(f"{prefix}{name} does not exist here: {instead}.")
-        anything: Json = {"type": "object"}
-        tools.append(Tool(prefix + name, name, instead, anything, None, {}, refuse, listed=False))
+        anything = {"name": prefix + name, "inputSchema": {"type": "object"}}
+        tools.append(Tool(anything, refuse, listed=False))
     return Registry("palatine", "Palatine", __version__, mempalace_tools.INSTRUCTIONS, tools)
 
 
@@ -114,21 +114,23 @@ def _tool(said: Any, answer: Answer, prefix: str) -> Tool:
     name, effect = said["name"], said["effect"]
     kinds = said.get("gives", {}).items()
     gives = {key: {"type": kind} for kind, keys in kinds for key in keys.split()}
-    return Tool(
-        prefix + name,
-        said.get("title") or name.replace("_", " ").capitalize(),
-        said["description"],
-        _schema(said.get("takes", {})),
-        {"type": "object", "properties": gives} if gives else None,
-        {
+    definition = {
+        "name": prefix + name,
+        "title": said.get("title") or name.replace("_", " ").capitalize(),
+        "description": said["description"],
+        "inputSchema": _schema(said.get("takes", {})),
+        "annotations": {
             "readOnlyHint": effect == "reads",
             "destructiveHint": effect == "destroys",
             "idempotentHint": said.get("repeats", True),
             "openWorldHint": False,
         },
-        _handler(name, answer, told=effect != "reads" or "who" in said),
-        meta={"anthropic/alwaysLoad": True} if "first" in said else None,
-    )
+    }
+    if gives:
+        definition["outputSchema"] = {"type": "object", "properties": gives}
+    if "first" in said:
+        definition["_meta"] = {"anthropic/alwaysLoad": True}
+    return Tool(definition, _handler(name, answer, told=effect != "reads" or "who" in said))
 
 
 def _schema(takes: Mapping[str, str | Json]) -> Json:

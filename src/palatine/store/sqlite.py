@@ -125,15 +125,17 @@ class SqliteStore:
 
     # Opening
 
-    def _open(self) -> None:
+    def _open(self, *, again: bool = False) -> None:
         deadline = Deadline(self._timeout_seconds)
-        if not self._open_existing(deadline):
-            if self._read_only:
-                raise self._missing()
+        if self._open_existing(deadline, accept_any=again):
+            return
+        if self._read_only or (again and identity_of(self._files.database) is None):
+            raise self._missing()
+        if not again:
             self._prepare_folder()
-            self._under_lock(self._create_or_migrate, deadline)
-            if not self._open_existing(deadline):
-                raise self._missing()
+        self._under_lock(self._create_or_migrate, deadline)
+        if not self._open_existing(deadline, accept_any=again):
+            raise self._missing()
 
     def _open_existing(self, deadline: Deadline, *, accept_any: bool = False) -> bool:
         """Opens a palace that is there and up to date; False: that needs the writer lock."""
@@ -628,13 +630,7 @@ class SqliteStore:
         self._current_pool()
         with self._pool_mutex:
             self._codes = None
-        deadline = Deadline(self._timeout_seconds)
-        if not self._open_existing(deadline, accept_any=True):
-            if self._read_only or identity_of(self._files.database) is None:
-                raise self._missing()
-            self._under_lock(self._create_or_migrate, deadline)
-            if not self._open_existing(deadline, accept_any=True):
-                raise self._missing()
+        self._open(again=True)
 
     def close(self) -> None:
         """Closes; again is no error. In a forked child it only lets go."""

@@ -593,7 +593,7 @@ class SqliteWriteTx(SqliteLookups):
         """Keeps what was read of a drawer, in place of what the reader had found there."""
         key = (reading.drawer, reading.reader)
         self.delete_reading(*key)
-        self.connection.execute("INSERT INTO reading VALUES (?, ?, ?)", (*key, reading.digest))
+        self._do("INSERT INTO reading VALUES (?, ?, ?)", *key, reading.digest)
         self.connection.executemany(
             "INSERT INTO statement VALUES (?, ?, ?, ?)",
             [(*key, *stated) for stated in reading.facts.items()],
@@ -601,12 +601,8 @@ class SqliteWriteTx(SqliteLookups):
 
     def delete_reading(self, drawer: str, reader: str) -> None:
         """Forgets that a drawer was read; the facts stay."""
-        self.connection.execute(
-            "DELETE FROM statement WHERE drawer = ? AND reader = ?", (drawer, reader)
-        )
-        self.connection.execute(
-            "DELETE FROM reading WHERE drawer = ? AND reader = ?", (drawer, reader)
-        )
+        self._do("DELETE FROM statement WHERE drawer = ? AND reader = ?", drawer, reader)
+        self._do("DELETE FROM reading WHERE drawer = ? AND reader = ?", drawer, reader)
 
     def put_root(self, name: str, folder: str) -> None:
         """Says where the files of a root lie now."""

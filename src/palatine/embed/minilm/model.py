@@ -20,18 +20,6 @@ from palatine.embed.base import EmbedderError
 from palatine.embed.minilm.tokenizer import WordPiece
 from palatine.embed.minilm.weights import Array, open_weights
 
-__all__ = [
-    "DIMENSION",
-    "NAME",
-    "VOCABULARY",
-    "VOCABULARY_SHA256",
-    "MiniLM",
-    "batches",
-    "text_vectors",
-    "token_vectors",
-    "tokenizer",
-]
-
 NAME = "all-MiniLM-L6-v2"
 DIMENSION = 384
 _HEADS, _HEAD_WIDTH = 12, 32

@@ -10,8 +10,6 @@ import re
 from collections.abc import Iterator, Sequence
 from unicodedata import category, normalize
 
-__all__ = ["MAX_TOKENS", "WordPiece"]
-
 MAX_TOKENS = 256
 """The model reads so many tokens, the two at the ends included; what follows is not read."""
 

@@ -25,20 +25,6 @@ from numpy.typing import DTypeLike, NDArray
 
 from palatine.embed.base import EmbedderError
 
-__all__ = [
-    "BLOCK",
-    "GROUP",
-    "MARK",
-    "PACKED",
-    "SHA256",
-    "SIZE_BYTES",
-    "Array",
-    "Weights",
-    "expand",
-    "mark",
-    "open_weights",
-]
-
 PACKED = Path(__file__).with_name("weights.npz")
 """What the package carries: `expand` reads it, tools/build_weights.py makes it."""
 SHA256 = "826ec0473023d98527b5f4f41ece3fc3ae67b70513420a40cbc148ce62f2372f"
