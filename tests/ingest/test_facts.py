@@ -86,6 +86,13 @@ def test_front_matter_says_what_its_note_is_about() -> None:
     assert found("Text\n---\nlead: '[[Ann]]'\n---\n") == []
 
 
+def test_a_line_made_to_hurt_states_nothing_and_costs_nothing() -> None:
+    """Its shapes would take minutes for it; the time limit of a test is what this one fails by."""
+    assert found(f"Max{' ' * 100_000}x\n- Max works at Acme") == [
+        ("Max", "works_at", "Acme", "", "")
+    ]
+
+
 def test_code_and_what_is_commented_out_states_nothing() -> None:
     kept = "- Max works at Acme"
     for mark, end in (("```", "```"), ("~~~", "~~~"), ("<!--", "-->")):

@@ -116,6 +116,17 @@ def test_the_vectors_taken_over_are_those_of_our_own_model(palace: Palace, synce
             assert tx.spans([best.chunk])[0].drawer == drawer.id
 
 
+@pytest.mark.parametrize("odd", ["5", "null", '{"people": [5]}', '["tunnel"]'])
+def test_what_lies_beside_a_palace_in_another_shape_costs_only_itself(
+    palace: Palace, queue: Path, odd: str
+) -> None:
+    for name in ("tunnels.json", "entity_registry.json"):
+        (queue / name).write_text(odd)
+    done = brought(palace, queue)
+    assert done.imported.after["drawers"] > 0
+    assert 1 <= len(done.problems) <= 2
+
+
 def test_again_nothing_is_filed_also_after_an_undo_of_nothing(palace: Palace, queue: Path) -> None:
     brought(palace, queue)
     seq = palace.status().seq

@@ -100,6 +100,15 @@ def test_lines_that_cannot_be_used_are_named_and_the_rest_comes(
     assert places[4] == "8"
 
 
+def test_an_observation_that_is_no_text_costs_only_itself(palace: Palace, memory: Path) -> None:
+    records = [{"type": "entity", "name": "Max", "observations": ["likes tea", 5, None, "runs"]}]
+    records += [{"type": "entity", "name": "Ada", "observations": "sings"}]
+    memory.write_text("\n".join(map(json.dumps, records)))
+    done = palace.import_other("server-memory", memory)
+    assert [problem.path for problem in done.problems] == ["entity Max"] * 2
+    assert {drawer.text for drawer in palace.list()} == {"likes tea", "runs", "sings"}
+
+
 def test_a_note_comes_verbatim_and_its_observations_and_relations_as_facts(
     palace: Palace, notes: Path
 ) -> None:

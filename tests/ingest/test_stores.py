@@ -11,6 +11,7 @@ import pytest
 
 from palatine import Palace
 from palatine.ingest.mine import Mined, Options
+from palatine.ingest.transcripts import slack as slack_export
 from palatine.types import Drawer
 
 MS = 1_773_480_413_000
@@ -183,6 +184,23 @@ def test_files_that_opencode_has_put_into_its_database_are_not_read_twice(
     assert [drawer.source for drawer in drawers(palace)] == ["opencode/opencode.db/ses_1"]
 
 
+def test_odd_times_and_names_in_a_database_keep_no_other_conversation_from_being_filed(
+    palace: Palace, mine: Mine, tmp_path: Path
+) -> None:
+    home = tmp_path / "share" / "opencode"
+    home.mkdir(parents=True)
+    opencode_database(home)
+    with sqlite3.connect(home / "opencode.db") as db:
+        db.execute("UPDATE message SET time_updated = NULL")
+    with cursor(home / "User" / "state.vscdb") as db:
+        chat = '{"lastUpdatedAt": 1e300, "conversation": [{"type": 1, "text": "Which?"}]}'
+        for key in ("odd", "\x1b[31m"):
+            db.execute("INSERT INTO cursorDiskKV VALUES (?, ?)", (f"composerData:{key}", chat))
+    (problem,) = mine(home).problems
+    assert "U+001B" in problem.reason
+    assert {"ses_1", "odd"} <= {drawer.session for drawer in drawers(palace)}
+
+
 def slack(root: Path) -> Path:
     ts = MS // 1000
     profile = {"real_name": "Ann Other", "display_name": "ann"}
@@ -259,6 +277,34 @@ def test_a_slack_export_becomes_threads_and_talks_by_channel(
     assert {drawer.room for drawer in drawers(palace)} == {"tea"}
     assert str(talk.said_at)[:19] == WHEN[:19]
     assert mine(path).files == 0
+
+
+@pytest.mark.parametrize("damage", ["its bytes", "a password", "a size that is too large"])
+def test_a_day_that_cannot_be_unpacked_is_reported_and_the_others_filed(
+    palace: Palace, mine: Mine, tmp_path: Path, damage: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "chats"
+    folder.mkdir()
+    path = folder / "export.zip"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("users.json", "[]")
+        archive.writestr("channels.json", "[]")
+        for day, text in ((13, "bad"), (14, "good")):
+            said = [{"ts": "1700000000.1", "user_profile": {"name": "ann"}, "text": text}]
+            archive.writestr(f"tea/2026-03-{day}.json", json.dumps(said) + " " * (14 - day) * 100)
+    data = path.read_bytes()
+    if damage == "its bytes":
+        data = data.replace(b'"bad"', b'"BAD"')
+    elif damage == "a password":
+        at = data.index(b"tea/2026-03-13.json", data.index(b"PK\x01\x02"))
+        data = data[: at - 38] + b"\1" + data[at - 37 :]
+    else:
+        monkeypatch.setattr(slack_export, "_MOST_BYTES", 100)
+    path.write_bytes(data)
+    (folder / "note.md").write_text("A note.")
+    (problem,) = mine(folder).problems
+    assert problem.path == "export.zip/tea/2026-03-13.json"
+    assert {drawer.text for drawer in drawers(palace)} == {"A note.", "ann: good"}
 
 
 def test_a_zip_that_is_no_export_is_a_binary_file(

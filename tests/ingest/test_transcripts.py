@@ -345,6 +345,53 @@ def test_an_export_that_was_cut_off_is_reported_and_what_is_whole_is_filed(
     assert len(drawers(palace)) == 300
 
 
+@pytest.mark.parametrize("odd", [[None], [{"sender": "human", "attachments": 5}], 5])
+def test_a_conversation_of_another_shape_keeps_no_other_from_being_filed(
+    palace: Palace, mine: Mine, folder: Path, odd: object
+) -> None:
+    chat = json.loads(CLAUDE_AI)[0]
+    chats = [{**chat, "uuid": f"c{n}"} for n in range(3)]
+    chats[1]["chat_messages"] = odd
+    (folder / "conversations.json").write_text(json.dumps(chats))
+    (problem,) = mine().problems
+    assert problem.reason.startswith("1 conversations cannot be read, the first is number 2")
+    assert {drawer.session for drawer in drawers(palace)} == {"c0", "c2"}
+    assert len(mine().problems) == 1
+
+
+@pytest.mark.parametrize("change", ["circle", "nothing was looked at last"])
+def test_a_chatgpt_conversation_without_a_good_end_is_filed(
+    palace: Palace, mine: Mine, folder: Path, change: str
+) -> None:
+    (chat,) = json.loads(CHATGPT)
+    if change == "circle":
+        chat["mapping"]["a"]["parent"] = "c"
+    else:
+        del chat["current_node"]
+    (folder / "conversations.json").write_text(json.dumps([chat]))
+    assert mine().problems == []
+    assert "User: Which tea do we sell most?\n\nAssistant: Oolong." in drawers(palace)[-1].text
+
+
+def test_a_line_end_of_other_alphabets_is_none_of_a_transcript(
+    palace: Palace, mine: Mine, folder: Path
+) -> None:
+    record = json.dumps(claude("user", "One\u2028two\x85three"), ensure_ascii=False)
+    (folder / "s.jsonl").write_text(record + "\n")
+    mine()
+    assert [drawer.text for drawer in drawers(palace)] == ["User: One\u2028two\x85three"]
+
+
+@pytest.mark.parametrize("before", [[], [{"type": "mode"}]])
+def test_a_transcript_is_known_by_a_record_longer_than_what_is_read_of_other_files(
+    palace: Palace, mine: Mine, folder: Path, before: list[object]
+) -> None:
+    asked = "Which of these? " + "oolong " * 20_000
+    (folder / "s.jsonl").write_text(lines(*before, claude("user", asked), claude("user", "Hm?")))
+    mine()
+    assert sorted(drawer.text for drawer in drawers(palace)) == ["User: Hm?", f"User: {asked}"]
+
+
 def test_the_root_of_a_clients_transcripts_is_one_whatever_part_is_mined(
     palace: Palace, mine: Mine, folder: Path
 ) -> None:

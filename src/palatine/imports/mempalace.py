@@ -54,10 +54,10 @@ def read(path: Path, reading: Reading) -> Iterator[Noun]:
         yield from _facts(graph, reading)
     elif (path.parent / _GRAPH).is_file():
         reading.counts[f"graph left alone: {path.parent / _GRAPH}; give {path.parent}"] += 1
-    for tunnel in _json(path.parent / "tunnels.json", reading):
+    for tunnel in _json(path.parent / "tunnels.json", list, reading):
         yield from reading.attempt(f"tunnel {tunnel!s:.80}", _tunnel, tunnel, places, reading)
-    people = _json(home / "entity_registry.json", reading) if home else []
-    for name, known in people.get("people", {}).items() if isinstance(people, dict) else ():
+    people = _json(home / "entity_registry.json", dict, reading).get("people") if home else {}
+    for name, known in people.items() if isinstance(people, dict) else ():
         yield from reading.attempt(f"person {name}", _person, name, known)
 
 
@@ -203,9 +203,12 @@ def _person(name: str, known: Mapping[str, Any]) -> Iterator[Noun]:
     yield Entity(texts.fold(name), name, "person", said, aliases)
 
 
-def _json(file: Path, reading: Reading) -> Any:
+def _json(file: Path, shape: type[dict[str, Any]] | type[list[Any]], reading: Reading) -> Any:
     try:
-        return json.loads(file.read_bytes()) if file.is_file() else []
+        found = json.loads(file.read_bytes()) if file.is_file() else shape()
+        if isinstance(found, shape):
+            return found
+        reading.problem(file, f"cannot be read: no {shape.__name__} stands in it")
     except (OSError, ValueError, RecursionError) as error:
         reading.problem(file, f"cannot be read: {error}")
-        return []
+    return shape()

@@ -40,7 +40,11 @@ def _record(line: bytes, path: Path, reading: Reading) -> Iterator[Noun]:
         name = record["name"]
         reading.counts["entities"] += 1
         yield Entity(texts.fold(name), name, str(record.get("entityType") or ""))
-        for text in record.get("observations") or ():
+        told = record.get("observations") or ()
+        for text in [told] if isinstance(told, str) else told:
+            if not isinstance(text, str):
+                reading.problem(f"entity {name}", f"the observation {text!r:.80} is no text")
+                continue
             reading.counts["observations"] += 1
             ref = new_id(PRODUCT, f"{reading.wing}\0{name}\0{text}")
             yield drawer(

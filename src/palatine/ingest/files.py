@@ -11,11 +11,14 @@ from pathlib import Path
 import pathspec
 
 from palatine.errors import InputError
+from palatine.ingest import redact
 from palatine.ingest.base import Piece, Reader
 from palatine.text import clean_label
 
 MAX_BYTES = 32 * 1024 * 1024
 PIECE_CHARS = 24_000
+MAX_DEPTH = 200
+_SECRET_CHARS = 4000
 IGNORE_FILES = (".gitignore", ".palatineignore")
 
 # Never read: what other programs made or keep, and files that are secrets as a whole. And palaces:
@@ -75,6 +78,9 @@ def walk(root: Path, folder: Path) -> Iterator[Found | Problem]:
 def _walk(
     folder: Path, root: Path, below: str, specs: list[tuple[str, pathspec.GitIgnoreSpec]]
 ) -> Iterator[Found | Problem]:
+    if below.count("/") > MAX_DEPTH:
+        yield Problem(below, f"not read: more than {MAX_DEPTH} folders deep")
+        return
     try:
         with os.scandir(folder) as listing:
             entries = sorted(listing, key=lambda entry: entry.name)
@@ -132,7 +138,7 @@ def _ignores(
     for name in IGNORE_FILES:
         if name in names and (folder / name).is_file():
             try:
-                lines = (folder / name).read_text("utf-8", "replace").splitlines()
+                lines = (folder / name).read_text("utf-8-sig", "replace").splitlines()
                 spec = pathspec.GitIgnoreSpec.from_lines(lines)
             except (OSError, ValueError) as error:
                 raise InputError(f"not read: {name} cannot be used ({error})") from error
@@ -150,7 +156,7 @@ def _ignored(specs: list[tuple[str, pathspec.GitIgnoreSpec]], path: str) -> bool
 def decoded(data: bytes) -> tuple[str, str] | None:
     """The text of a file and its encoding; None when it is no text.
 
-    What is neither UTF-8 nor marked as UTF-16 is read as Windows-1252, unless it holds NUL.
+    What is neither UTF-8 nor marked as UTF-16 is read as `in_one_byte`, unless it holds NUL.
     """
     if data.startswith((b"\xff\xfe", b"\xfe\xff")):
         try:
@@ -166,14 +172,25 @@ def decoded(data: bytes) -> tuple[str, str] | None:
     odd = sum(data.count(bytes([byte])) for byte in (*range(1, 9), *range(14, 27), 127))
     if odd * 100 > len(data):
         return None
-    return data.decode("cp1252", "replace"), "windows-1252"
+    return in_one_byte(data)
+
+
+def in_one_byte(data: bytes) -> tuple[str, str]:
+    """The text of any bytes and the encoding that gives them back."""
+    try:
+        return data.decode("cp1252"), "windows-1252"
+    except UnicodeDecodeError:
+        return data.decode("latin-1"), "iso-8859-1"
 
 
 def pieces(text: str, metadata: dict[str, object]) -> Iterator[Piece]:
-    """A text in pieces that, put together, are the text; long ones end before a heading, if any."""
+    """A text in pieces that, put together, are the text; long ones end before a heading, if any.
+
+    Never within a secret: neither half of it would be known as one.
+    """
     start = 0
     while start < len(text):
-        end = _end(text, start)
+        end = _beside_secrets(text, start, _end(text, start))
         if text[start:end].strip():
             yield Piece(text[start:end], metadata=metadata)
         start = end
@@ -189,3 +206,14 @@ def _end(text: str, start: int) -> int:
         if cut > low:
             return cut
     return high
+
+
+def _beside_secrets(text: str, start: int, end: int) -> int:
+    """The end of a piece, or the beginning of the secret that it stands in."""
+    if end == len(text):
+        return end
+    first = max(start, end - _SECRET_CHARS)
+    for _, begin, stop in redact.places(text[first : end + _SECRET_CHARS]):
+        if first + begin < end < first + stop:
+            return first + begin if first + begin > start else first + stop
+    return end

@@ -28,6 +28,7 @@ from palatine.ingest.claims import Claims
 from palatine.ingest.facts import Extracted
 from palatine.ingest.files import Found, Problem
 from palatine.ingest.projects import project_wing, root_of
+from palatine.ingest.transcripts.agents import LINE_BYTES
 from palatine.store.base import Store, WriteTx
 from palatine.types import Author, NewDrawer, Source
 
@@ -256,6 +257,8 @@ class Miner:
             return
         with entry.file.open("rb") as file:
             head = file.read(_HEAD_BYTES)
+            if head[:1] == b"{":
+                head += file.readline(LINE_BYTES)  # a record is known when it is whole
             format_ = transcripts.detect(head, entry.file.suffix.lower())
             file.seek(0)
             if format_ is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 
 _TRANSCRIPTS: dict[tuple[str, ...], str] = {
@@ -26,7 +27,7 @@ def project_wing(folder: Path | None = None) -> str:
     try:
         here = (folder or Path.cwd()).resolve()
         home = Path.home().resolve()
-    except (OSError, RuntimeError):
+    except (OSError, RuntimeError, ValueError):
         return ""
     if here == home or here in home.parents:
         return ""
@@ -49,6 +50,7 @@ def _repository(folder: Path, home: Path) -> Path | None:
     for candidate in (folder, *folder.parents):
         if candidate == home:  # a repository of dotfiles is no project
             return None
-        if (candidate / ".git").exists():
-            return candidate
+        with suppress(OSError):  # where we may not look, or that is too long to be a path
+            if (candidate / ".git").exists():
+                return candidate
     return None

@@ -43,7 +43,9 @@ _OWN = {
         (?P<secret>"[^"\n]{6,}"|'[^'\n]{6,}'|(?=\S{0,200}[A-Za-z])[^\s"'<${(]{8,})""",
         re.VERBOSE | re.MULTILINE,
     ),
-    "Password in a URL": re.compile(r"\b[a-z][a-z0-9+.-]*://[^\s/:@]*:(?P<secret>[^\s/@]{3,})@"),
+    "Password in a URL": re.compile(
+        r"\b[a-z][a-z0-9+.-]{0,60}://[^\s/:@]{0,300}:(?P<secret>[^\s/@]{3,2000})@"
+    ),
     "Bearer token": re.compile(r"\b[Bb]earer[ ]+(?P<secret>(?=\S{0,200}\d)[\w.~+/-]{16,}=*)"),
     "API key": re.compile(
         r"""\b(?:sk-(?:ant-|proj-)?(?=[\w-]{0,99}\d)(?=[\w-]{0,99}[A-Z])[\w-]{20,}|AIza[\w-]{35}
@@ -84,6 +86,7 @@ _WHERE = {
     "IBM COS HMAC Credentials": _LONG,
     "IBM Cloud IAM Key": _LONG,
     "Mailchimp Access Key": _LONG,
+    "NPM tokens": ("exact", "_authToken"),
     "Slack Token": ("lower", "xox", "hooks.slack"),
     "SoftLayer Credentials": _LONG,
     "Stripe Access Key": ("exact", "k_live_"),

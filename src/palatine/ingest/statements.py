@@ -16,6 +16,8 @@ from pathlib import PurePosixPath
 
 from palatine.types import Drawer
 
+_LINE_CHARS = 1000
+"""A longer line states nothing: what is known of a sentence says so in few words."""
 EXPLICIT, LISTED, SAID = 0.95, 0.9, 0.8
 """How sure a statement is: written as a field, as an item of a list, or as a sentence."""
 
@@ -102,6 +104,8 @@ def find(drawer: Drawer) -> Iterator[Statement]:
         mark = line.strip()[:3]
         if mark in ("```", "~~~", "<!-", "-->") and fenced in ("", mark, "<!-"):
             fenced = "" if fenced or "-->" in line else mark
+        elif len(line) > _LINE_CHARS:
+            continue
         elif not fenced and not line.startswith(("    - ", "\t- ", "    ", "\t", ">", "|", "#")):
             yield from _line(line.strip(), about, number)
 

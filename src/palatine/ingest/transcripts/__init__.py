@@ -10,11 +10,12 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
+from palatine.errors import InputError
 from palatine.ingest.base import Reader
-from palatine.ingest.files import Found, Problem
+from palatine.ingest.files import Found, Problem, source_path
 from palatine.ingest.transcripts import agents, cursor, exports, opencode, plain, slack
 
 _HEAD_LINES = 50
@@ -46,12 +47,19 @@ def parts(found: Found) -> Iterator[Found | Problem]:
     try:
         for within in (cursor.parts, opencode.parts, slack.parts):
             if (inside := within(found)) is not None:
-                yield from inside
+                yield from map(_named, inside)
                 return
     except (OSError, ValueError) as error:
         yield Problem(found.path, str(error))
         return
     yield found
+
+
+def _named(part: Found) -> Found | Problem:
+    try:
+        return replace(part, path=source_path(part.path))
+    except InputError as error:
+        return Problem(part.path, str(error))
 
 
 def detect(head: bytes, suffix: str) -> Format | None:
@@ -70,10 +78,10 @@ def detect(head: bytes, suffix: str) -> Format | None:
 
 
 def _json_format(text: str) -> Format | None:
-    for line in text.splitlines()[:_HEAD_LINES]:
+    for line in text.split("\n", _HEAD_LINES)[:_HEAD_LINES]:
         try:
             record = json.loads(line)
-        except ValueError:
+        except (ValueError, RecursionError):
             break
         if not isinstance(record, dict):
             break

@@ -13,7 +13,6 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, BinaryIO
 
-from palatine.errors import InputError
 from palatine.ingest.base import Piece
 from palatine.instants import Instant, parse_start
 
@@ -103,11 +102,11 @@ def _skip_line(file: BinaryIO) -> int:
 
 def when(value: object) -> Instant | None:
     """A time as transcripts write it: ISO text, or seconds or milliseconds since 1970."""
-    if isinstance(value, (int, float)) and not isinstance(value, bool):
-        return Instant(int(value * (1_000 if value > 1e11 else 1_000_000)))
     try:
+        if isinstance(value, (int, float)) and not isinstance(value, bool):
+            return Instant(int(value * (1_000 if value > 1e11 else 1_000_000)))
         return parse_start(value) if isinstance(value, str) and value else None
-    except InputError:
+    except (ValueError, OverflowError):
         return None
 
 

@@ -14,7 +14,7 @@ from typing import Any, BinaryIO
 from palatine.ingest.base import Piece
 from palatine.ingest.files import Found
 from palatine.ingest.transcripts.agents import Turn, exchanges
-from palatine.ingest.transcripts.databases import parsed, reading
+from palatine.ingest.transcripts.databases import nanoseconds, parsed, reading
 
 _HAS_TABLE = "SELECT 1 FROM sqlite_schema WHERE name = 'cursorDiskKV'"
 _CONVERSATIONS = """
@@ -35,7 +35,7 @@ def parts(found: Found) -> list[Found] | None:
             f"{found.path}/{key}",
             found.file,
             size,
-            (at or 0) * 1_000_000,
+            nanoseconds(at),
             partial(_read, found.file, key),
         )
         for key, size, at in rows

@@ -12,6 +12,7 @@ from typing import Any
 from palatine.errors import InputError
 
 _WAIT_SECONDS = 5.0
+_MOST_MS = 2**43
 
 
 @contextmanager
@@ -33,6 +34,13 @@ def reading(file: Path) -> Iterator[sqlite3.Connection]:
             opened.close()
     except sqlite3.Error as error:
         raise InputError(f"the database cannot be read: {error}") from error
+
+
+def nanoseconds(milliseconds: object) -> int:
+    """A time of a file from one in a column, which may hold anything."""
+    if isinstance(milliseconds, int) and 0 <= milliseconds < _MOST_MS:
+        return milliseconds * 1_000_000
+    return 0
 
 
 def parsed(value: object) -> Mapping[str, Any]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, BinaryIO
 
 import ijson  # type: ignore[import-untyped]
@@ -24,10 +24,27 @@ def items(file: BinaryIO) -> Iterator[Mapping[str, Any]]:
         raise InputError(f"broken JSON: {' '.join(str(error).split()[:8])}") from error
 
 
+def _chats(
+    kind: str, file: BinaryIO, turns: Callable[[Mapping[str, Any]], Iterator[Turn]]
+) -> Iterator[Piece]:
+    """The exchanges of all conversations.
+
+    Raises:
+        InputError: some cannot be read, or what follows cannot; all others have been given.
+    """
+    odd: list[str] = []
+    for number, chat in enumerate(items(file), 1):
+        try:
+            yield from list(exchanges(kind, turns(chat)))
+        except (AttributeError, LookupError, TypeError, ValueError) as error:
+            odd.append(f"number {number} ({error})")
+    if odd:
+        raise InputError(f"{len(odd)} conversations cannot be read, the first is {odd[0]}")
+
+
 def claude(file: BinaryIO) -> Iterator[Piece]:
     """claude.ai: `conversations.json`."""
-    for chat in items(file):
-        yield from exchanges("claude.ai", _claude(chat))
+    return _chats("claude.ai", file, _claude)
 
 
 def _claude(chat: Mapping[str, Any]) -> Iterator[Turn]:
@@ -43,19 +60,18 @@ def _claude(chat: Mapping[str, Any]) -> Iterator[Turn]:
 
 def chatgpt(file: BinaryIO) -> Iterator[Piece]:
     """ChatGPT: `conversations.json`; of a conversation the branch that was last looked at."""
-    for chat in items(file):
-        yield from exchanges("ChatGPT", _chatgpt(chat))
+    return _chats("ChatGPT", file, _chatgpt)
 
 
 def _chatgpt(chat: Mapping[str, Any]) -> Iterator[Turn]:
     about = {"sessionId": chat.get("id") or chat.get("conversation_id"), "title": chat.get("title")}
     mapping = chat.get("mapping") or {}
-    node = mapping.get(chat.get("current_node"))
+    node = mapping.get(chat.get("current_node")) or next(reversed(mapping.values()), None)
     messages = []
-    while node:
-        if node.get("message"):
+    for _ in mapping:  # and no more: a branch may bite its own tail
+        if node and node.get("message"):
             messages.append(node["message"])
-        node = mapping.get(node.get("parent"))
+        node = mapping.get(node.get("parent")) if node else None
     for message in reversed(messages):
         role = (message.get("author") or {}).get("role")
         content = message.get("content") or {}

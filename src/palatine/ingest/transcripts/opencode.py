@@ -11,7 +11,7 @@ from typing import Any, BinaryIO
 from palatine.ingest.base import Piece
 from palatine.ingest.files import Found
 from palatine.ingest.transcripts.agents import Turn, exchanges
-from palatine.ingest.transcripts.databases import parsed, reading
+from palatine.ingest.transcripts.databases import nanoseconds, parsed, reading
 
 _SESSIONS = """
 SELECT session.id, directory, title, count(*), max(message.time_updated)
@@ -33,7 +33,7 @@ def parts(found: Found) -> list[Found] | None:
                     f"{found.path}/{key}",
                     file,
                     count,
-                    updated * 1_000_000,
+                    nanoseconds(updated),
                     partial(_database, file, {"sessionId": key, "cwd": cwd, "title": title}),
                 )
                 for key, cwd, title, count, updated in db.execute(_SESSIONS).fetchall()

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from typing import BinaryIO
 
 from palatine.ingest.base import Piece
+from palatine.ingest.files import in_one_byte
 
 _ASKS = re.compile(rb"(?:> |(?:User|Human|You)\s*:)")
 
@@ -28,6 +29,11 @@ def dialogue(file: BinaryIO) -> Iterator[Piece]:
 
 
 def _piece(lines: list[bytes], at: int) -> Iterator[Piece]:
-    text = b"".join(lines).decode("utf-8", "replace")
+    data = b"".join(lines)
+    metadata = {"format": "dialogue"}
+    try:
+        text = data.decode()
+    except UnicodeDecodeError:
+        text, metadata["encoding"] = in_one_byte(data)
     if text.strip():
-        yield Piece(text, at=at, metadata={"format": "dialogue"})
+        yield Piece(text, at=at, metadata=metadata)

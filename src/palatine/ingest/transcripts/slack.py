@@ -9,12 +9,15 @@ from __future__ import annotations
 import io
 import re
 import zipfile
+import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from palatine.errors import InputError
 from palatine.ingest.base import Piece
 from palatine.ingest.files import Found
 from palatine.ingest.transcripts.agents import Exchange, when
@@ -25,6 +28,7 @@ _USERS = "users.json"
 _LISTS = {"channels.json", "groups.json", "dms.json", "mpims.json"}
 _SAID = {None, "bot_message", "me_message", "file_share", "thread_broadcast", "file_comment"}
 _PAUSE_SECONDS = 3600
+_MOST_BYTES = 256 * 2**20
 
 _Open = Callable[[str], BinaryIO]
 
@@ -33,7 +37,8 @@ def parts(found: Found) -> list[Found] | None:
     """The days in an export; none for its lists of people and channels; None when it is none."""
     file = found.file
     if file.suffix == ".zip" and zipfile.is_zipfile(file):
-        with zipfile.ZipFile(file) as archive:
+        days: list[zipfile.ZipInfo] = []
+        with suppress(InputError), _archive(file) as archive:  # broken: a binary file
             days = archive.infolist()
         names = {day.filename for day in days}
         if _USERS not in names or not names & _LISTS:
@@ -59,8 +64,25 @@ def _opened(root: Path, name: str) -> BinaryIO:
     return (root / name).open("rb")
 
 
+@contextmanager
+def _archive(file: Path) -> Iterator[zipfile.ZipFile]:
+    """Opens a zip.
+
+    Raises:
+        InputError: it is broken, has a password, or is packed in a way that is not known.
+    """
+    try:
+        with zipfile.ZipFile(file) as archive:
+            yield archive
+    except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError) as error:
+        raise InputError(f"the zip cannot be read: {error}") from error
+
+
 def _unpacked(file: Path, name: str) -> BinaryIO:
-    with zipfile.ZipFile(file) as archive:
+    with _archive(file) as archive:
+        size = archive.getinfo(name).file_size
+        if size > _MOST_BYTES:
+            raise InputError(f"{name} has {size} bytes unpacked; at most {_MOST_BYTES} are read")
         return io.BytesIO(archive.read(name))
 
 
