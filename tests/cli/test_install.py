@@ -72,6 +72,8 @@ def test_a_dry_run_shows_the_difference_and_writes_nothing(run: Runs) -> None:
         ("codex", "[mcp_servers\n"),
         ("cursor", '{"mcpServers": []}'),
         ("cursor", "[]"),
+        ("cursor", '{"mcpServers": {"palatine": "x"}}'),
+        ("cursor", '{"mcpServers": {"palatine": null}}'),
         ("gemini", "\udcff"),
     ],
 )
@@ -122,6 +124,55 @@ def test_a_server_of_mempalace_keeps_its_name_and_gets_ours_that_answers_its_too
     assert found["other"] == {"command": "y"}
     assert set(found) == {"memory", "other"}
     assert "no server of MemPalace" in run("install", "cursor", "--replace-mempalace", code=1).err
+
+
+@pytest.mark.parametrize(
+    ("command", "ours"),
+    [
+        (["mempalace-mcp"], True),
+        (["/opt/py/bin/mempalace"], True),
+        (["python", "-m", "mempalace.mcp_server"], True),
+        (["uvx", "--from", "mempalace==3.11", "mempalace-mcp"], True),
+        (
+            ["uv", "run", "--directory", "/x/mempalace", "python", "-m", "mempalace.mcp_server"],
+            True,
+        ),
+        (["python", "/x/mempalace/mcp_server.py"], True),
+        (["palatine", "mcp", "--compat", "mempalace"], True),
+        (["server-filesystem", "/x/mempalace-notes"], False),
+        (["/x/mempalace/bin/other", "--db", "/x/.mempalace/x"], False),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_only_what_starts_mempalace_is_replaced(run: Runs, command: list[str], ours: bool) -> None:
+    path = CLIENTS["claude-code"].path
+    entries = {
+        "it": {"command": command[0], "args": command[1:]},
+        "web": {"type": "http", "url": "http://127.0.0.1/mempalace"},
+        "odd": "mempalace",
+    }
+    path.write_text(json.dumps({"mcpServers": entries}))
+    said = run("install", "claude-code", "--replace-mempalace", "--dry-run", code=0 if ours else 1)
+    assert ('"mcp"' in said.err) == ours
+
+
+def test_a_date_in_an_entry_does_not_disturb(run: Runs) -> None:
+    path = CLIENTS["codex"].path
+    path.parent.mkdir()
+    path.write_text('[mcp_servers.mem]\ncommand = "mempalace-mcp"\nsince = 2026-01-01\n')
+    run("install", "codex", "--replace-mempalace")
+    assert "since = 2026-01-01" in path.read_text()
+    assert servers("codex")["mem"]["args"] == ["mcp", "--compat", "mempalace"]
+
+
+def test_one_file_that_cannot_be_read_does_not_hide_the_others(run: Runs) -> None:
+    CLIENTS["claude-code"].path.mkdir()
+    CLIENTS["cursor"].path.parent.mkdir()
+    CLIENTS["cursor"].path.symlink_to(CLIENTS["cursor"].path)
+    run("install", "codex")
+    states = {row["client"]: row["state"] for row in run("install", "--list", "--json").json}
+    assert (states["codex"], states["claude-code"]) == ("connected", "found")
+    assert "s a directory" in run("install", "claude-code", code=4).err
 
 
 def test_the_list_says_which_clients_are_here(run: Runs) -> None:

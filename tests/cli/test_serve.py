@@ -1,5 +1,6 @@
 """`palatine token` and what `palatine serve` says before it serves."""
 
+import json
 import sys
 from multiprocessing import get_context
 from pathlib import Path
@@ -52,6 +53,11 @@ def test_a_name_that_is_no_file_is_refused(run, palace: Path, name: str) -> None
     assert not (palace / "tokens").exists()
 
 
+def test_an_empty_wing_is_not_the_whole_palace(run, palace: Path) -> None:
+    assert "the wing is empty" in run("token", "add", "x", "--wing", "", code=2).err
+    assert Tokens(palace).all() == []
+
+
 def test_only_the_owner_can_read_a_token_whatever_the_umask(palace: Path) -> None:
     Tokens(palace).add("one")
     (palace / "tokens").chmod(0o755)
@@ -71,9 +77,21 @@ def test_a_secret_opens_only_as_a_whole(palace: Path) -> None:
 
 
 def test_a_damaged_token_opens_nothing_and_is_named(run, palace: Path) -> None:
-    Tokens(palace).add("one")
-    (palace / "tokens" / "one").write_text("[]")
-    assert "tokens/one is no token: remove it" in run("token", "list", code=2).err
+    tokens = Tokens(palace)
+    one, other = tokens.add("one"), tokens.add("other")
+    whole = (palace / "tokens" / "one").read_text()
+    misfits = ("secret", 5), ("wing", 3), ("name", "other"), ("read_only", "")
+    changed = [json.dumps(json.loads(whole) | {name: value}) for name, value in misfits]
+    for damaged in ("[]", "garbage", "\0", *changed):
+        (palace / "tokens" / "one").write_text(damaged)
+        assert "tokens/one is no token: remove it" in run("token", "list", code=2).err, damaged
+        assert tokens.holder(one.secret) is None
+        assert tokens.holder(other.secret) == other
+    (palace / "tokens" / "folder").mkdir()
+    assert tokens.holder(other.secret) == other
+    (palace / "tokens" / "folder").rmdir()
+    run("token", "remove", "one")
+    assert tokens.all() == [other]
 
 
 def race(folder: str, gate, told) -> None:

@@ -130,6 +130,19 @@ def test_a_running_server_heeds_new_rotated_and_removed_tokens(shared: Served) -
     assert not opens(rotated.secret)
 
 
+def test_a_palace_that_is_away_is_not_a_wrong_token_and_is_waited_for(server: Served) -> None:
+    key, away = f"Bearer {server.token()}", server.palace.with_name("away")
+    stream = listen(server, "palatine://status")
+    server.palace.rename(away)
+    assert server.get("/nothing", Authorization=key) == (503, "The palace cannot be reached")
+    assert server.get("/health")[0] == 503
+    away.rename(server.palace)
+    assert server.get("/nothing", Authorization=key)[0] == 404
+    with Client(*MCP, server.palace) as client:
+        client.call("add_drawer", text="afterwards")
+    assert next(stream)["params"]["uri"] == "palatine://status"
+
+
 def test_a_second_start_makes_no_token_and_one_to_read_only_offers_no_writer(
     tmp_path: Path,
 ) -> None:
@@ -222,6 +235,20 @@ def test_it_does_not_begin_where_tokens_would_not_be_safe(
     assert told.out == ""
     assert why in told.err
     assert not (tmp_path / "p").exists()
+
+
+@pytest.mark.parametrize(
+    ("option", "said"),
+    [("--certfile", "cannot be used for TLS"), ("--keyfile", "--keyfile needs the --certfile")],
+)
+def test_what_is_no_certificate_is_refused_in_words(
+    option: str, said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "x.pem").write_text("no certificate")
+    place = str(tmp_path / "palace")
+    given = ["--palace", place, "--port", "0", option, str(tmp_path / "x.pem")]
+    assert main(["serve", *given]) == 2
+    assert said in capsys.readouterr().err
 
 
 def test_with_a_certificate_it_speaks_https_and_goes_by_its_names_only(tmp_path: Path) -> None:
@@ -512,6 +539,7 @@ def test_a_stream_ends_with_its_token_and_others_go_on(
     end(tokens, "one")
     [last] = list(ended)
     assert last["result"]["resultType"] == "complete"
+    (server.palace / "tokens" / "damaged").write_text("[]")  # shuts nobody out
     with Client(*MCP, server.palace) as client:
         client.call("add_drawer", text="afterwards")
     assert next(other)["params"]["uri"] == "palatine://status"

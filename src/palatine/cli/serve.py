@@ -7,8 +7,8 @@ from pathlib import Path
 
 import click
 
-from palatine.cli.options import Invocation, palace_option, reading
-from palatine.cli.output import give, hint, say, table
+from palatine.cli.options import Invocation, needing_extra, palace_option, reading
+from palatine.cli.output import hint, say
 from palatine.errors import InputError
 from palatine.mcp import tools
 from palatine.mcp.tokens import FIRST, Token, Tokens
@@ -35,13 +35,13 @@ _FILE = click.Path(exists=True, dir_okay=False)
 @click.pass_obj
 def serve_command(
     run: Invocation,
+    /,
     host: str,
     port: int,
-    certfile: str | None,
-    keyfile: str | None,
     behind_proxy: bool,
     names: tuple[str, ...],
     read_only: bool,
+    **tls: str | None,
 ) -> None:
     """Serves the palace to any number of MCP clients over HTTP, at /mcp.
 
@@ -55,16 +55,13 @@ def serve_command(
       palatine serve --host 192.168.1.5 --certfile cert.pem --keyfile key.pem
       palatine serve --behind-proxy --allow-host memory.example.org
     """  # noqa: D301 (the mark tells click not to wrap)
-    hosts = _hosts(host, names, secured=bool(certfile) or behind_proxy)
-    try:
+    if tls["keyfile"] and not tls["certfile"]:
+        raise click.UsageError("--keyfile needs the --certfile that it belongs to")
+    hosts = _hosts(host, names, secured=bool(tls["certfile"]) or behind_proxy)
+    with needing_extra("serve"):
         from palatine.mcp import http  # noqa: PLC0415 (an extra, and heavy)
-    except ModuleNotFoundError as error:
-        raise InputError(
-            f"palatine serve needs a package that is not installed ({error.name}):"
-            " pip install 'palatine[serve]'"
-        ) from error
-    listener = http.listening(host, port)
-    with tools.opener(run.folder, read_only=read_only)() as palace:
+    open_palace = tools.opener(run.folder, read_only=read_only)
+    with http.listening(host, port) as listener, open_palace() as palace:
         tokens = Tokens(Path(run.folder))
         if tokens.ensure():
             hint("made the first token: palatine token show")
@@ -74,9 +71,8 @@ def serve_command(
         http.serve(
             http.Service(*offers, palace, tokens, hosts),
             listener,
-            ready=lambda: say(f"{'https' if certfile else 'http'}://{url}"),
-            certfile=certfile,
-            keyfile=keyfile,
+            ready=lambda: say(f"{'https' if tls['certfile'] else 'http'}://{url}"),
+            **tls,
         )
 
 
@@ -127,10 +123,7 @@ def _tokens(run: Invocation) -> Tokens:
 
 
 def _show(run: Invocation, token: Token) -> None:
-    if run.json:
-        give({**_public(token), "token": token.secret})
-    else:
-        say(token.secret)
+    run.tell({**_public(token), "token": token.secret}, token.secret)
 
 
 def _public(token: Token) -> dict[str, object]:
@@ -148,9 +141,9 @@ def show_command(run: Invocation, name: str) -> None:
 @token_command.command("add")
 @click.argument("name")
 @click.option("--read-only", is_flag=True, help="It is offered no tool that writes.")
-@click.option("--wing", default="", metavar="WING", help="It reaches only this wing.")
+@click.option("--wing", metavar="WING", help="It reaches only this wing.")
 @reading
-def add_command(run: Invocation, name: str, read_only: bool, wing: str) -> None:
+def add_command(run: Invocation, name: str, read_only: bool, wing: str | None) -> None:
     """Makes a token and prints it. Exit code 3 when there is one of that name."""
     _show(run, _tokens(run).add(name, read_only=read_only, wing=wing))
 
@@ -168,14 +161,10 @@ def rotate_command(run: Invocation, name: str) -> None:
 def list_command(run: Invocation) -> None:
     """Lists the tokens without their secrets."""
     found = _tokens(run).all()
-    if run.json:
-        give({"tokens": [_public(token) for token in found]})
-        return
+    answer = {"tokens": [_public(token) for token in found]}
     rows = [(each.name, "read-only" if each.read_only else "", each.wing) for each in found]
-    if rows:
-        table(("name", "rights", "wing"), rows)
-    else:
-        hint("there is no token yet; palatine serve makes the first one")
+    none = "there is no token yet; palatine serve makes the first one"
+    run.show(answer, ("name", "rights", "wing"), rows, none)
 
 
 @token_command.command("remove")

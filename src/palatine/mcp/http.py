@@ -90,6 +90,9 @@ def serve(
         ready: called when requests are taken, and signals heard.
         certfile: a certificate chain; None: no TLS.
         keyfile: its key; None: it is in the same file.
+
+    Raises:
+        InputError: there is no TLS with these.
     """
     config = uvicorn.Config(
         service,
@@ -103,6 +106,12 @@ def serve(
         timeout_keep_alive=_KEEP_ALIVE_SECONDS,
         timeout_graceful_shutdown=1,
     )
+    try:
+        config.load()
+    except OSError as error:
+        raise InputError(
+            f"{certfile} cannot be used for TLS ({error}); give a certificate and its key as PEM"
+        ) from error
     _HttpServer(config, service, ready).run(sockets=[listener])
     service.stop()
 
@@ -166,8 +175,10 @@ class Service:
 
     def end_streams(self) -> None:
         """Ends the streams of tokens that were removed or rotated since they began."""
-        with suppress(PalatineError, OSError):  # a damaged token is told to who asks for it
-            standing = self._tokens.all() if self.streams else []
+        if not self.streams or not self._tokens.reachable():
+            return
+        with suppress(OSError):
+            standing = list(self._tokens.usable())
             for stream, (token, _) in self.streams.items():
                 if token not in standing:
                     stream.close()
@@ -188,6 +199,8 @@ class Service:
             return PlainTextResponse("The server is shutting down", 503)
         if scope["path"] == _HEALTH:
             return None
+        if not self._tokens.reachable():  # or everybody would be told that the token is wrong
+            return PlainTextResponse("The palace cannot be reached", 503)
         scheme, _, secret = headers.get("authorization", "").partition(" ")
         token = self._tokens.holder(secret.strip()) if scheme.lower() == "bearer" else None
         if token is None:

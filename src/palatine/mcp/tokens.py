@@ -13,7 +13,9 @@ import json
 import os
 import re
 import secrets
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import asdict, astuple, dataclass, replace
 from pathlib import Path
 
 from palatine.errors import ConflictError, InputError, NotFoundError
@@ -46,12 +48,29 @@ class Tokens:
         """Takes the folder of a palace, which exists."""
         self._folder = palace / "tokens"
 
+    def reachable(self) -> bool:
+        """Whether the folder of the tokens is there: without it, none can be told from another."""
+        return self._folder.is_dir()
+
     def all(self) -> list[Token]:
-        """Every token, by name."""
-        if not self._folder.is_dir():
+        """Every token, by name.
+
+        Raises:
+            InputError: one is damaged.
+        """
+        return [token for path in self._paths() if (token := _read(path)) is not None]
+
+    def usable(self) -> Iterator[Token]:
+        """The tokens that open something: a damaged one does not, and shuts no other out."""
+        for path in self._paths():
+            with suppress(InputError, PermissionError, IsADirectoryError):
+                if (token := _read(path)) is not None:
+                    yield token
+
+    def _paths(self) -> list[Path]:
+        if not self.reachable():
             return []
-        paths = sorted(path for path in self._folder.iterdir() if _NAME.fullmatch(path.name))
-        return [token for path in paths if (token := _read(path)) is not None]
+        return sorted(path for path in self._folder.iterdir() if _NAME.fullmatch(path.name))
 
     def get(self, name: str) -> Token:
         """The token of this name.
@@ -67,7 +86,7 @@ class Tokens:
     def holder(self, secret: str) -> Token | None:
         """The token with this secret; takes the same time whichever it is."""
         given, found = secret.encode("utf-8", "surrogateescape"), None
-        for token in self.all():
+        for token in self.usable():
             if hmac.compare_digest(token.secret.encode(), given):
                 found = token
         return found
@@ -79,8 +98,8 @@ class Tokens:
         except ConflictError:  # another server was quicker
             return None
 
-    def add(self, name: str, *, read_only: bool = False, wing: str = "") -> Token:
-        """Makes a token.
+    def add(self, name: str, *, read_only: bool = False, wing: str | None = None) -> Token:
+        """Makes a token; None is for all wings.
 
         Raises:
             InputError: the name or the wing cannot be used.
@@ -91,7 +110,7 @@ class Tokens:
                 f"{name!r} cannot be the name of a token: give letters, digits, dots, dashes and"
                 " underscores, at most 64, the first a letter or a digit"
             )
-        wing = clean_name(wing, "the wing") if wing else ""
+        wing = "" if wing is None else clean_name(wing, "the wing")
         token = Token(name, secrets.token_urlsafe(_SECRET_BYTES), read_only, wing)
         written = self._written(token)
         try:
@@ -111,8 +130,10 @@ class Tokens:
         return token
 
     def remove(self, name: str) -> None:
-        """Removes a token; it opens nothing from now on."""
-        (self._folder / self.get(name).name).unlink(missing_ok=True)
+        """Removes a token, also a damaged one; it opens nothing from now on."""
+        with suppress(InputError):
+            self.get(name)
+        (self._folder / name).unlink(missing_ok=True)
 
     def _written(self, token: Token) -> Path:
         """A new file with the token, under a name that is no token's, readable by its owner."""
@@ -128,7 +149,11 @@ class Tokens:
 
 def _read(path: Path) -> Token | None:
     try:
-        return Token(**json.loads(path.read_text("utf-8")))
+        token = Token(**json.loads(path.read_text("utf-8")))
+        # A copy under another name would stay when the token is rotated.
+        if [*map(type, astuple(token))] != [str, str, bool, str] or token.name != path.name:
+            raise ValueError
+        return token
     except FileNotFoundError:  # removed since its name was read
         return None
     except (ValueError, TypeError) as error:

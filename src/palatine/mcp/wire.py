@@ -254,7 +254,7 @@ class Wire:
             _check_envelope(request.meta)
         method = _METHODS.get(request.method)
         if method is None or not method.serves(request, self._registry):
-            raise RpcError(METHOD_NOT_FOUND, "Method not found", request.method)
+            raise RpcError(METHOD_NOT_FOUND, "Method not found", request.method[:NAME_CHARS])
         request.params = offers.checked(method.takes, request.params)
         return method.answer(self, request)
 
@@ -546,12 +546,12 @@ def _judged(message: Json, key: Id | None) -> str | None:
     answers = "result" in message or "error" in message
     if message.get("jsonrpc") != "2.0":
         raise RpcError(INVALID_REQUEST, 'Invalid request: jsonrpc must be "2.0"')
+    if answers and not isinstance(method, str):
+        return None  # whatever its id: who answers answers could do so for ever
     if "id" in message and key is None:
         raise RpcError(INVALID_REQUEST, "Invalid request: id must be a string or an integer")
     if isinstance(method, str):
         return method
-    if answers:
-        return None
     raise RpcError(INVALID_REQUEST, "Invalid request: method must be a string")
 
 
@@ -572,7 +572,7 @@ def _check_envelope(meta: Json) -> None:
         raise RpcError(
             UNSUPPORTED_VERSION,
             "Unsupported protocol version",
-            {"supported": [MODERN_VERSION], "requested": version},
+            {"supported": [MODERN_VERSION], "requested": version[:NAME_CHARS]},
         )
 
 
