@@ -5,16 +5,19 @@ A `python` block runs as it stands; its `# prints …` comments must be printed,
 out, in order, where `…` stands for anything.
 """
 
+import json
 import os
 import re
 import subprocess
 import sys
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from palatine import rules
+from palatine.cli import clients
 
 ROOT = Path(__file__).parents[2]
 PAGES = (
@@ -77,6 +80,19 @@ def test_what_a_page_shows_is_what_happens(page: str, tmp_path: Path) -> None:
         else:
             for command, lines in commands(block):
                 expect(lines, run(["bash", "-c", command], tmp_path))
+
+
+@pytest.mark.parametrize("name", clients.CLIENTS)
+def test_the_entry_that_a_page_shows_is_what_install_writes(name: str, tmp_path: Path) -> None:
+    page = (ROOT / "docs/clients.md").read_text()
+    (block,) = re.findall(rf"^`palatine install {name}`.*?^```\w+\n(.*?)^```$", page, FLAGS)
+    path = tmp_path / clients.CLIENTS[name].file["linux"]
+    program = Path(sys.executable).with_name("palatine")
+    shown = run(["bash", "-c", f"palatine install {name} --dry-run 2>&1"], tmp_path)
+    added = [line[1:] for line in shown.splitlines() if line[:1] == "+" and line[:3] != "+++"]
+    assert str(path) in shown
+    read = tomllib.loads if path.suffix == ".toml" else json.loads
+    assert read(block) == read("\n".join(added).replace(str(program), "palatine"))
 
 
 def test_the_rules_that_a_page_shows_are_rules(tmp_path: Path) -> None:

@@ -559,6 +559,45 @@ def test_a_palace_in_the_folder_is_not_read_and_keeps_its_locks(tmp_path: Path) 
     assert [name for name in opened if "memory" in name] == []
 
 
+@pytest.mark.parametrize("place", ["memory", "memory.sqlite"])
+def test_files_of_the_palace_are_never_opened_to_be_mined(tmp_path: Path, place: str) -> None:
+    (tmp_path / "note.md").write_text("note")
+    (tmp_path / "memory.md").write_text("another note")
+    opened: list[str] = []
+    real = io.open
+    folder = tmp_path / place
+    if place == "memory":
+        folder.mkdir(mode=0o700)
+    else:
+        folder.touch(mode=0o600)
+    with Palace.open(folder) as palace, pytest.MonkeyPatch.context() as patch:
+        (tmp_path / "link.md").symlink_to(folder / "palace.db" if folder.is_dir() else folder)
+        patch.setattr(
+            io, "open", lambda name, *a, **k: opened.append(str(name)) or real(name, *a, **k)
+        )
+        done = palace.mine(tmp_path)
+        assert (done.added, done.problems) == (2, [])
+        for own in (folder, tmp_path / "link.md"):
+            with pytest.raises(InputError, match="belongs to the palace itself"):
+                palace.mine(own)
+        assert palace.check() == []
+    assert {str(tmp_path / "memory.md"), str(tmp_path / "note.md")} <= set(opened)
+    assert not {str(folder), str(folder / "palace.db"), str(tmp_path / "link.md")} & set(opened)
+
+
+AWS = "AKIA" + "IOSFODNN7EXAMPLE"
+
+
+def test_a_secret_in_a_title_is_masked_too(palace: Palace, mine: Mine, tree: Path) -> None:
+    record = {"sessionId": "s", "type": "user", "title": f"keys: {AWS}"}
+    record |= {"message": {"role": "user", "content": "Which?"}}
+    (tree / "s.jsonl").write_text(json.dumps(record) + "\n")
+    mine()
+    (drawer,) = [each for each in palace.list() if each.text == "User: Which?"]
+    assert AWS not in str(drawer.metadata)
+    assert drawer.metadata["masked"]
+
+
 def test_a_file_that_changes_while_it_is_read_is_left_as_it_was_and_read_by_the_next_run(
     palace: Palace, mine: Mine, tree: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -39,6 +39,8 @@ _BATCH_CHARS = 500_000
 _BATCH_FILES = 200
 _TRANSCRIPT_PIECES = 200
 _UNFINISHED = -1
+_BROKEN = (ValueError, TypeError, AttributeError, LookupError, ArithmeticError, RecursionError)
+"""Broken, or not what it looks like; what was whole before that is filed."""
 
 
 @dataclass(slots=True)
@@ -119,10 +121,13 @@ class Miner:
         """Takes what is to be read.
 
         Raises:
-            InputError: nothing is there.
+            InputError: nothing is there, or the palace's own files.
         """
         if not (path.is_dir() or path.is_file()):
             raise InputError(f"{path}: there is no such file or folder")
+        self._own = os.path.realpath(store.place), _own_files(store.place)
+        if self._is_own(path.resolve()):
+            raise InputError(f"{path}: belongs to the palace itself; give other files")
         self._store = store
         self._author = author
         self._options = options
@@ -204,11 +209,19 @@ class Miner:
         if self._options.prune:
             self._prune(self._done.gone)
 
-    def _entries(self) -> Iterable[Found | Problem]:
+    def _entries(self) -> Iterator[Found | Problem]:
         if self._given.is_dir():
-            return files.walk(self._folder, self._given)
+            for entry in files.walk(self._folder, self._given):
+                if isinstance(entry, Problem) or not self._is_own(entry.file):
+                    yield entry
+            return
         state = self._given.stat()
-        return [Found(self._path(), self._given, state.st_size, state.st_mtime_ns)]
+        yield Found(self._path(), self._given, state.st_size, state.st_mtime_ns)
+
+    def _is_own(self, file: Path) -> bool:
+        """Whether it is the palace's: to close it is to give up this process's locks on it."""
+        path = os.path.realpath(file) if file.is_symlink() else str(file)
+        return path == self._own[0] or path.startswith(self._own[1])
 
     def _parts(self) -> Iterator[Found | Problem]:
         for entry in self._entries():
@@ -244,8 +257,7 @@ class Miner:
         except (OSError, InputError) as error:
             reason = getattr(error, "strerror", None) or str(error)
             self._done.problems.append(Problem(entry.path, reason))
-        # Broken, or not what it looks like; what was whole before that is filed.
-        except (ValueError, TypeError, AttributeError, LookupError, OverflowError) as error:
+        except _BROKEN as error:
             self._done.problems.append(Problem(entry.path, f"cannot be read on: {error}"))
         self._done.files += 1
 
@@ -298,7 +310,7 @@ class Miner:
         file.seek(at)
         pieces = format_.read(file)
         known, first = before, True
-        broken: list[ValueError] = []
+        broken: list[Exception] = []
         part = _some(pieces, broken)
         while part or first:
             more = _some(pieces, broken)
@@ -320,6 +332,10 @@ class Miner:
             text, metadata = piece.text, dict(piece.metadata)
             if not self._options.verbatim:
                 text, masked = redact.mask(text)
+                for key, value in metadata.items():
+                    if isinstance(value, str):
+                        metadata[key], more = redact.mask(value)
+                        masked += more
                 if masked:
                     metadata["masked"] = dict(masked)
                     self._done.masked = dict(Counter(self._done.masked) + masked)
@@ -385,17 +401,25 @@ def _file(tx: WriteTx, read: _Read, author: Author) -> Counter[str]:
     return counts
 
 
+def _own_files(place: str) -> tuple[str, ...]:
+    """What the paths of a palace's own files begin with: its folder, or its one file's name."""
+    own = os.path.realpath(place)
+    if Path(own).is_dir():
+        return (own + os.sep,)
+    return tuple(own + end for end in ("-wal", "-shm", "-journal", ".lock", ".embed", ".backups"))
+
+
 def _is_unread_document(source: Source | None) -> bool:
     """Whether it was filed as the text it is, for want of packages: now it may be read as one."""
     return bool(source and not source.position and documents.kind_of(source.path))
 
 
-def _some(pieces: Iterator[Piece], broken: list[ValueError]) -> list[Piece]:
+def _some(pieces: Iterator[Piece], broken: list[Exception]) -> list[Piece]:
     """The next pieces; what breaks the reading off is put aside until they are filed."""
     found: list[Piece] = []
     try:
         found.extend(islice(pieces, _TRANSCRIPT_PIECES))
-    except ValueError as error:
+    except _BROKEN as error:
         broken.append(error)
     return found
 
