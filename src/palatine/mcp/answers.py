@@ -140,10 +140,11 @@ def status(seen: Status) -> Json:
     largest = sorted(seen.places, key=lambda place: -place.drawers)
     largest = largest[: len(fitting(map(astuple, largest), MOST_CHARS // 2))]
     store = dict(seen.store)
+    place = store.pop("place")
     return {
         "palace": {
             "id": seen.palace_id,
-            "place": store.pop("place"),
+            **({} if seen.wing else {"place": place}),  # who sees one wing need not know more
             **_compact(name=seen.name, limited_to_wing=seen.wing),
         },
         "seq": seen.seq,
