@@ -180,6 +180,11 @@ def test_a_read_only_token_is_offered_no_writer_and_refused_one(
         error = reading.ask("tools/call", {"name": name, "arguments": {}})["error"]
         assert (error["code"], error["message"][:12]) == (-32602, "Unknown tool")
     writing = shared.session(modern=modern)
+    for asked, names in ((reading, set(offered)), (writing, set(every))):
+        greeting = asked.ask("server/discover")["result"] if modern else asked.initialized["result"]
+        told = greeting["instructions"]
+        assert {name for name in every if re.search(rf"\\b{name}\\b", told)} <= names
+        assert ("add_drawer" in told) == (asked is writing)
     assert len(writing.ask("tools/list")["result"]["tools"]) == len(every)
     id_ = writing.call("add_drawer", text=f"kept {modern}")["id"]
     assert reading.call("get_drawer", id=id_)["text"] == f"kept {modern}"

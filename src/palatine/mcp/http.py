@@ -14,6 +14,7 @@ import socket
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from contextvars import ContextVar
 from time import monotonic
 from types import FrameType
 from typing import Any
@@ -149,6 +150,7 @@ class Service:
         self._watches: dict[str, Watch] = {}
         self._readers = ThreadPoolExecutor(_READERS, "reader")
         self._writers = ThreadPoolExecutor(_WRITERS, "writer")
+        self._told = ContextVar("instructions", default=registry.instructions)
         self.server = self._server()
         self._app = self.server.streamable_http_app(
             streamable_http_path=PATH,
@@ -166,6 +168,8 @@ class Service:
         if refusal is not None:
             await refusal(scope, receive, send)
             return
+        if _TOKEN in scope and scope[_TOKEN].read_only:
+            self._told.set(self._reading.instructions)
         counts = scope["method"] != "GET"
         self.busy += counts
         try:
@@ -214,11 +218,11 @@ class Service:
     def _server(self) -> lowlevel.Server[Any]:
         registry = self._registry
         methods: dict[Any, Any] = wire.shared_methods()
-        server: lowlevel.Server[Any] = lowlevel.Server(
+        server = _Speaker(
             registry.name,
             version=registry.version,
             title=registry.title,
-            instructions=registry.instructions,
+            instructions=self._told,
             get_tool_input_schema=lambda _: None,  # no argument of ours stands in a header
             on_subscriptions_listen=self._listen,
             cache_hints={name: CacheHint(*kept.values()) for name, kept in methods.items() if kept},
@@ -335,6 +339,23 @@ class Service:
         except PalatineError:
             return JSONResponse({"status": "the palace cannot be read"}, 503)
         return JSONResponse({"status": "ok"})
+
+
+class _Speaker(lowlevel.Server[Any]):
+    """The SDK's server, which tells those who may only read of no tool that writes."""
+
+    def __init__(self, name: str, *, instructions: ContextVar[str], **said: Any) -> None:
+        self._told = instructions
+        super().__init__(name, **said)
+
+    @property
+    def instructions(self) -> str | None:
+        """Those for whoever asks; the SDK reads them for each client."""
+        return self._told.get()
+
+    @instructions.setter
+    def instructions(self, _: str | None) -> None:
+        """The SDK sets its own, which are nobody's."""
 
 
 class _HttpServer(uvicorn.Server):
