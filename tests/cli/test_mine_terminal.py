@@ -80,6 +80,13 @@ def test_what_was_masked_and_what_could_not_be_read_are_told_to_a_program(
     assert (done["files"], done["added"], done["facts"]) == (1, 1, {"read": 0} | done["facts"])
 
 
+def test_nothing_is_mined_when_one_of_the_paths_is_not_there(run, tmp_path: Path) -> None:
+    (tmp_path / "notes.md").write_text("Oolong")
+    told = run("mine", str(tmp_path / "notes.md"), str(tmp_path / "nope"), code=2).err
+    assert "nope: there is no such file or folder" in told
+    assert run("mine", str(tmp_path / "notes.md"), "--no-embed", "--json").json["mined"][0]["files"]
+
+
 @pytest.mark.stress
 def test_a_transcript_of_200_mb_is_read_in_bounded_memory(project: Path) -> None:
     path = project / "s.jsonl"

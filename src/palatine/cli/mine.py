@@ -12,6 +12,7 @@ from palatine import config
 from palatine.cli import INTERRUPTED
 from palatine.cli.options import Invocation, palace_option, writing
 from palatine.cli.output import give, hint, progress, say, table
+from palatine.errors import InputError
 
 if TYPE_CHECKING:
     from palatine.ingest.mine import Mined
@@ -49,6 +50,9 @@ def mine_command(
     from palatine.ingest.mine import Options  # noqa: PLC0415 (the rules take 0.2 s to load)
 
     done: dict[Path, Mined] = {}
+    for path in paths:
+        if not path.exists():
+            raise InputError(f"{path}: there is no such file or folder; nothing was mined")
     try:
         with run.open(create=True, whole=bool(wing)) as palace:
             for path in paths:
