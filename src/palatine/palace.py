@@ -175,7 +175,7 @@ class Palace:
         Cheap enough for each call: it shares the open store and the embedder, and its `close` and
         `shutdown` do nothing. Drawers and facts go to the wing by default. Names and what is known
         of them belong to all wings: it sees those that its facts use. `check` and `repair` are for
-        the whole palace.
+        the whole palace, and so is its folder, which `status` and `wake_up` do not tell.
 
         Raises:
             InputError: no wing can be called so; or this is limited to another one.
@@ -446,6 +446,7 @@ class Palace:
             self._store,
             wing=self.wing if self.wing and wing is None else wing,
             shared=not self.wing,
+            place="" if self._shared else self._store.place,
             agent=agent or self._author.agent,
             budget=budget_tokens,
             mask=mask_line,
@@ -600,6 +601,7 @@ class Palace:
 
     def status(self) -> Status:
         """What the palace holds and where it lives."""
+        hidden = {"place"} if self._shared else set()
         with self._store.read() as tx:
             state = tx.state()
             places = tuple(tx.places(DrawerFilter()))
@@ -612,7 +614,7 @@ class Palace:
             drawers=sum(place.drawers for place in places),
             places=places,
             facts=facts,
-            store=self._store.details(),
+            store={key: told for key, told in self._store.details().items() if key not in hidden},
             embedder=embedder[0] if embedder else "",
             pending=pending,
             name=config.palace_name(self._store.place),

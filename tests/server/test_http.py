@@ -207,6 +207,10 @@ def test_a_token_of_a_wing_sees_and_writes_nothing_else(shared: Served, modern: 
     assert [fact["subject"] for fact in scoped.call("kg_timeline")["facts"]] == ["Hen"]
     assert scoped.call("kg_query", entity=f"Fox {modern}")["facts"] == []
     assert list(scoped.call("status")["wings"]) == [wing]
+    place = str(shared.palace)[:30]  # a briefing cuts it
+    for tool in ("status", "wake_up"):
+        assert place in json.dumps(whole.call(tool))
+        assert place not in json.dumps(scoped.call(tool))
     for refused in (
         scoped.try_call("get_drawer", id=hidden),
         scoped.try_call("add_drawer", text="x", wing=other),

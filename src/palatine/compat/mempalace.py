@@ -67,7 +67,7 @@ def status(palace: Palace) -> Json:
     """The palace as a whole."""
     seen = palace.status()
     names = "checked ok sqlite_version palace sqlite_path error_count errors"
-    place, library = seen.store["place"], seen.store.get("sqlite")
+    place, library = seen.store.get("place"), seen.store.get("sqlite")
     return {
         **list_wings(palace),
         "rooms": list_rooms(palace)["rooms"],

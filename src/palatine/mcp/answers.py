@@ -140,12 +140,10 @@ def status(seen: Status) -> Json:
     largest = sorted(seen.places, key=lambda place: -place.drawers)
     largest = largest[: len(fitting(map(astuple, largest), MOST_CHARS // 2))]
     store = dict(seen.store)
-    place = store.pop("place")
     return {
         "palace": {
             "id": seen.palace_id,
-            **({} if seen.wing else {"place": place}),  # who sees one wing need not know more
-            **_compact(name=seen.name, limited_to_wing=seen.wing),
+            **_compact(place=store.pop("place", ""), name=seen.name, limited_to_wing=seen.wing),
         },
         "seq": seen.seq,
         "drawers": seen.drawers,
