@@ -204,6 +204,10 @@ class _Scoped(Generic[Tx]):
             where = _within(self.wing, where)
         return self._whole.changes(where, limit=limit, after=after, newest_first=newest_first)
 
+    def labels(self) -> list[str]:
+        """None: what the change feed calls agents and sessions belongs to all wings."""
+        return []
+
     def before(self, seq: int) -> Noun | None:
         """The row as it stood before this change, if it was the wing's then."""
         noun = self._whole.before(seq)
@@ -283,6 +287,7 @@ class _ScopedWrite(_Scoped[WriteTx]):
     delete_entity = _refused(WriteTx.delete_entity, "entity {}")
     put_alias = _refused(WriteTx.put_alias, "alias {!r}")
     delete_alias = _refused(WriteTx.delete_alias, "alias {}")
+    relabel = _refused(WriteTx.relabel, "the change feed of all wings")
     empty_trash = _refused(WriteTx.empty_trash, "the trash of all wings")
 
     def __init__(self, tx: WriteTx, wing: str) -> None:

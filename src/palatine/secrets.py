@@ -9,6 +9,7 @@ from typing import Any, Literal, TypeVar
 
 from palatine import text as texts
 from palatine.drawers import chunks_of, find_twin
+from palatine.errors import InputError
 from palatine.history import MOST_CHANGES, History, forget_drawer, forget_fact, standing
 from palatine.ingest import redact
 from palatine.store.base import Lookups, Noun, Store, WriteTx
@@ -31,6 +32,8 @@ from palatine.types import (
 Cure = Literal["", "mask", "forget"]
 Progress = Callable[[int, int], None]
 Done = TypeVar("Done", Added, Updated)
+_CHANGE = "change"
+_LABELS = ("wing", "room", "author", "session")
 _PAGE = 100
 _ALL = 2**40
 
@@ -41,7 +44,7 @@ class Found:
 
     Attributes:
         secret: of which kind it is, as `AWS Access Key`.
-        kind: what it is in: a drawer, a fact, an entity, a link.
+        kind: what it is in: a drawer, a fact, an entity, a link; or `change`: the change feed.
         ref: the id of that; empty where that would show the secret.
         field: in which part of it.
         seq: the change before which it stood so; 0: it stands so now.
@@ -50,7 +53,7 @@ class Found:
     """
 
     secret: str
-    kind: Kind
+    kind: str
     ref: str
     field: str
     seq: int
@@ -71,11 +74,11 @@ class Secrets:
 
 def warned(done: Done) -> Done:
     """What came of a write, with a warning for each kind of secret in the text, kept as it is."""
-    kinds = {kind: None for kind, _, _ in redact.places(done.drawer.text)}
+    seen = ((field, redact.places(part)) for field, part in _fields(done.drawer))
     warnings = tuple(
-        f"the text holds what looks like a secret ({kind}); it was kept as it is;"
+        f"the {field} holds what looks like a secret ({kind}); it was kept as it is;"
         " `palatine secrets --mask` masks it"
-        for kind in kinds
+        for field, kind in dict.fromkeys((field, kind) for field, all_ in seen for kind, *_ in all_)
     )
     return replace(done, warnings=warnings) if warnings else done
 
@@ -96,18 +99,25 @@ def look(
         progress: told now and then how many objects were looked at and how many are left.
 
     Raises:
+        InputError: the wing's own name holds one.
         ForgetIncompleteError: done, but a reader still holds the old bytes; do it again later.
     """
+    if redact.places(wing):
+        raise InputError("the wing's name holds a secret itself; look into all wings at once")
     nouns = _nouns(store, wing)
     found = list(_found(_counted(store, nouns, progress) if progress else nouns))
+    found += _in_labels(store)
     if not cure:
         every = tuple(each for _, each in found)
         return Secrets(every, every)
     secrets: list[str] = []
     # A name is free when the facts that use it are gone.
     refs = dict.fromkeys((each.kind, ref) for ref, each in found)
-    for kind, ref in sorted(refs, key=lambda key: key[0] is Kind.ENTITY):
-        secrets += _settle(store, kind, ref, forget=cure == "forget", author=author)
+    for kind, ref in sorted(refs, key=lambda key: (key[0] == Kind.ENTITY, key[0] == _CHANGE)):
+        if kind == _CHANGE:
+            secrets += _rename(store, ref, author)
+        else:
+            secrets += _settle(store, Kind(kind), ref, forget=cure == "forget", author=author)
     # Also when nothing was found: who masked before may have been ended before this.
     History(store).scrub(secrets, "it is done", "do it again")
     left = [each for ref, each in found if cure == "mask" and not _maskable(each)]
@@ -115,7 +125,7 @@ def look(
 
 
 def _maskable(found: Found) -> bool:
-    return found.kind is not Kind.FACT and (found.seq > 0 or found.field != "name")
+    return found.kind != Kind.FACT and (found.seq > 0 or found.field not in ("name", "ends"))
 
 
 def _nouns(store: Store, wing: str) -> Iterator[tuple[Kind, str, int, Noun | Fact]]:
@@ -196,18 +206,38 @@ def _found(
                 yield ref, Found(secret, kind, shown, field, seq, line, column, *where)
 
 
+def _in_labels(store: Store) -> Iterator[tuple[str, Found]]:
+    """Each secret in a name by which the change feed calls a wing, an agent or a session."""
+    with store.read() as tx:
+        labels = tx.labels()
+    for label in labels:
+        for secret, start, _ in redact.places(label):
+            yield label, Found(secret, _CHANGE, "", "label", 0, 1, start + 1, "", "", "")
+
+
+def _rename(store: Store, label: str, author: Author) -> list[str]:
+    """Masks a name in the change feed, unless it is a wing that still holds facts."""
+    with store.write(author) as tx:
+        if tx.facts(FactFilter(wing=label, every_belief=True), limit=1):
+            return []
+        tx.relabel(label, _mask_name(label))
+    return [label[start:end] for _, start, end in redact.places(label)]
+
+
 def _fields(noun: Noun | Fact | None) -> Iterator[tuple[str, str]]:
     """The parts of a noun in which anything may stand, as the store keeps them."""
     if isinstance(noun, Drawer):
-        yield from (("text", noun.text), ("source", noun.source))
+        yield from ((name, getattr(noun, name)) for name in ("text", "source", *_LABELS))
         yield from _members("metadata", noun.metadata)
     elif isinstance(noun, Fact):
-        yield "fact", f"{noun.subject}\n{noun.predicate}: {noun.object}\n{noun.source}"
+        yield "fact", f"{noun.subject}\n{noun.predicate}: {noun.object}\n{noun.source}\n{noun.wing}"
     elif isinstance(noun, Entity):
         yield "name", "\n".join((noun.name, *noun.aliases))
         yield from _members("properties", noun.properties)
     elif isinstance(noun, Link):
         yield "label", noun.label
+        ends = (noun.source, noun.target)
+        yield "ends", "\n".join(name for end in ends for name in (end.wing, end.room))
 
 
 def _members(field: str, members: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
@@ -232,8 +262,9 @@ def _masked(noun: Noun | None) -> Noun | None:
     if isinstance(noun, Drawer):
         text, source = _mask(noun.text), _mask(noun.source)
         digest = texts.digest(texts.encode(text))
+        names: Any = {name: _mask_name(getattr(noun, name)) for name in _LABELS}
         metadata = _without(noun.metadata)
-        return replace(noun, text=text, digest=digest, source=source, metadata=metadata)
+        return replace(noun, text=text, digest=digest, source=source, metadata=metadata, **names)
     if isinstance(noun, Link):
         return replace(noun, label=_mask(noun.label))
     return replace(noun, properties=_without(noun.properties)) if isinstance(noun, Entity) else noun
@@ -243,6 +274,10 @@ def _mask(text: str) -> str:
     """The text with marks, until no rule finds anything."""
     done, counts = redact.mask(text)
     return _mask(done) if counts and done != text else done
+
+
+def _mask_name(name: str) -> str:
+    return texts.safe_label(_mask(name))
 
 
 def _last(tx: Lookups, kind: Kind, ref: str) -> int:

@@ -295,6 +295,9 @@ class ModelLookups:
         ]
         return (found[::-1] if newest_first else found)[:limit]
 
+    def labels(self) -> list[str]:
+        return list({n for c in self.rows.changes for n in (c.wing, c.agent, c.session)})
+
     def before(self, seq: int) -> Noun | None:
         return self.rows.revisions.get(seq)
 
@@ -522,6 +525,15 @@ class ModelWriteTx(ModelLookups):
         for seq in gone:
             del self.rows.revisions[seq]
         return len(gone)
+
+    def relabel(self, old: str, new: str) -> None:
+        def named(name: str) -> str:
+            return new if name == old else name
+
+        self.rows.changes = [
+            replace(c, wing=named(c.wing), agent=named(c.agent), session=named(c.session))
+            for c in self.rows.changes
+        ]
 
     def empty_trash(self, before: Instant) -> int:
         of = {change.seq for change in self.rows.changes if change.at.micros < before.micros}

@@ -52,6 +52,7 @@ TABLE: dict[str, Verb] = {
     "put_vectors": lambda tx: tx.put_vectors(
         [(p.chunk, p.seq, nouns.a_vector(1)) for p in tx.pending(nouns.ANY, limit=1)]
     ),
+    "relabel": lambda tx: tx.relabel("app", "shop"),
     "empty_trash": lambda tx: tx.empty_trash(tx.recorded_at),
     "forget_revisions": lambda tx: tx.forget_revisions(Kind.DRAWER, "d1"),
 }

@@ -592,6 +592,7 @@ DEEDS: dict[str, Callable[[WriteTx], object]] = {
     "drop a reading": lambda tx: tx.delete_reading("s1", "rules"),
     "put a link": lambda tx: tx.put_link(a_link("l2", End(drawer="s1"), End("shop", "x"))),
     "delete a link": lambda tx: tx.delete_link("ls"),
+    "relabel": lambda tx: tx.relabel("app", "shop"),
     "empty the trash": lambda tx: tx.empty_trash(tx.recorded_at),
     "forget": lambda tx: tx.forget_revisions(Kind.DRAWER, "s1"),
     "forget what was outside once": lambda tx: tx.forget_revisions(Kind.DRAWER, "d2"),

@@ -269,6 +269,20 @@ def test_what_stood_before_a_change_is_kept_with_it(store: Store, name: str) -> 
         assert tx.before(99) is None
 
 
+def test_names_in_the_change_feed_are_told_once_each_and_replaced(store: Store) -> None:
+    for agent, wing in (("ann", "shop"), ("ben", "app"), ("ann", "ann")):
+        with store.write(Author(agent, "s1")) as tx:
+            tx.record(Kind.DRAWER, "d1", Op.ADD, wing=wing, before=None)
+    with store.write(NOBODY) as tx:
+        assert sorted(tx.labels()) == ["ann", "app", "ben", "s1", "shop"]
+        tx.relabel("ann", "eve")
+        tx.relabel("nobody", "x")
+        assert sorted(tx.labels()) == ["app", "ben", "eve", "s1", "shop"]
+    with store.read() as tx:
+        found = [(c.agent, c.wing, c.session) for c in tx.changes(ChangeFilter(), limit=9)]
+    assert found == [("eve", "shop", "s1"), ("ben", "app", "s1"), ("eve", "eve", "s1")]
+
+
 def test_emptying_the_trash_removes_what_was_replaced_before_a_time(store: Store) -> None:
     for ref in ("d1", "d2"):
         with store.write(NOBODY) as tx:

@@ -493,6 +493,22 @@ def test_a_forgotten_fact_leaves_the_names_that_stand_elsewhere(palace: Palace) 
         knowledge.entity("Xylophonia Quokka")
 
 
+def test_what_rightly_stands_elsewhere_too_does_not_make_forgetting_incomplete(
+    palace: Palace, tmp_path: Path
+) -> None:
+    (tmp_path / "sources").mkdir()
+    (tmp_path / "sources" / "marzipan.md").write_text("a note of some length\n" * 9)
+    palace.mine(tmp_path / "sources")
+    for room in ("nougat", "plans"):
+        palace.add("a", wing="shop", room=room)
+    palace.link(("shop", "nougat"), ("shop", "plans"))
+    palace.knowledge.set_predicate("praline", "single")
+    for drawer in palace.list().items:  # so that only the link and the list of files are left
+        palace.forget(drawer.id)
+    for word in ("marzipan", "nougat", "praline"):
+        palace.forget(palace.add(word).drawer.id)
+
+
 def test_a_reader_that_holds_an_old_snapshot_makes_forgetting_incomplete(folder: Path) -> None:
     with Palace.open(folder, timeout_seconds=0.2) as palace:
         drawer = palace.add("the walrus password of the house").drawer

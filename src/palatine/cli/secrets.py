@@ -27,7 +27,8 @@ LEFT = 5
 def secrets_command(run: Invocation, mask: bool, forget: bool, wing: str | None, yes: bool) -> int:
     """Lists where keys, tokens and passwords stand, by the rules of `mine`; never shows them.
 
-    Looks at texts, earlier versions, what was deleted, facts, links and what is said of names.
+    Looks at texts, earlier versions, what was deleted, facts, links, what is said of names, and
+    the names of wings, rooms, agents and sessions.
     --mask leaves the rest of a text as it is and removes its earlier versions; a fact cannot be
     masked. No undo brings back what is masked or forgotten. Exit code 5 when secrets are left.
 

@@ -126,6 +126,9 @@ class Lookups(Protocol):
     def before(self, seq: int) -> Noun | None:
         """The row as it stood before this change; None when it did not stand, or is forgotten."""
 
+    def labels(self) -> list[str]:
+        """What the change feed calls wings, agents and sessions, each name once."""
+
     def roots(self) -> dict[str, str]:
         """The folder of each named root of mined files, as it was last seen."""
 
@@ -297,6 +300,9 @@ class WriteTx(Lookups, Protocol):
 
     def delete_reading(self, drawer: str, reader: str) -> None:
         """Forgets that a drawer was read; the facts stay."""
+
+    def relabel(self, old: str, new: str) -> None:
+        """Gives what the change feed calls so, a wing, an agent or a session, another name."""
 
     def forget_revisions(self, kind: Kind, ref: str) -> int:
         """Removes what stood before any change of this object; returns how many."""

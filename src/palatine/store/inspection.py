@@ -266,7 +266,11 @@ _HOLDERS = (
     "SELECT 1 FROM alias WHERE instr(CAST(key || char(10) || name AS BLOB), ?1)",
     "SELECT 1 FROM fact WHERE instr(CAST(wing || char(10) || predicate || char(10) || source"
     " AS BLOB), ?1)",
-    "SELECT 1 FROM link WHERE instr(CAST(label AS BLOB), ?1)",
+    "SELECT 1 FROM link WHERE instr(CAST(label || char(10) || source_wing || char(10)"
+    " || source_room || char(10) || target_wing || char(10) || target_room AS BLOB), ?1)",
+    "SELECT 1 FROM source WHERE instr(CAST(root || char(10) || path AS BLOB), ?1)",
+    "SELECT 1 FROM root WHERE instr(CAST(name || char(10) || folder AS BLOB), ?1)",
+    "SELECT 1 FROM predicate WHERE instr(CAST(name AS BLOB), ?1)",
     "SELECT 1 FROM change WHERE instr(CAST(ref || char(10) || wing || char(10) || agent"
     " || char(10) || session AS BLOB), ?1)",
 )

@@ -115,6 +115,12 @@ said_at = excluded.said_at, said_code = excluded.said_code, changed_at = exclude
 metadata = excluded.metadata, seq = excluded.seq, text = excluded.text RETURNING row"""
 _RECORD = """INSERT INTO change(seq, operation, kind, ref, op, wing, at, agent, session)
 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"""
+_LABELS = "SELECT wing FROM change UNION SELECT agent FROM change UNION SELECT session FROM change"
+_RELABEL = (
+    "UPDATE change SET wing = ? WHERE wing = ?",
+    "UPDATE change SET agent = ? WHERE agent = ?",
+    "UPDATE change SET session = ? WHERE session = ?",
+)
 _PUT_FACT = """INSERT INTO fact(id, version, wing, subject, predicate, object, valid_from,
 from_code, valid_to, to_code, confidence, source, drawer, recorded_at, ended_at)
 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"""
@@ -365,6 +371,10 @@ class SqliteLookups:
         select = ("SELECT", rows.CHANGE_COLUMNS, "FROM change WHERE")
         sql = _sql(*select, condition, "AND seq > ? ORDER BY seq", order)
         return [rows.change_from(row) for row in self.all_rows(sql, [*values, after, limit])]
+
+    def labels(self) -> list[str]:
+        """What the change feed calls wings, agents and sessions, each name once."""
+        return [row[0] for row in self.all_rows(_LABELS)]
 
     def before(self, seq: int) -> Noun | None:
         """The row as it stood before this change."""
@@ -632,6 +642,11 @@ class SqliteWriteTx(SqliteLookups):
     def delete_link(self, link_id: str) -> None:
         """Removes the link."""
         self._do("DELETE FROM link WHERE id = ?", link_id)
+
+    def relabel(self, old: str, new: str) -> None:
+        """Gives what the change feed calls so, a wing, an agent or a session, another name."""
+        for sql in _RELABEL:
+            self._do(sql, new, old)
 
     def forget_revisions(self, kind: Kind, ref: str) -> int:
         """Removes what stood before any change of this object; returns how many."""
