@@ -260,6 +260,7 @@ _HOLDERS = (
     "SELECT 1 FROM drawer WHERE instr(text, ?1)",
     "SELECT 1 FROM drawer WHERE instr(CAST(wing || char(10) || room || char(10) || source"
     " || char(10) || author || char(10) || session || char(10) || metadata AS BLOB), ?1)",
+    "SELECT 1 FROM word_count WHERE instr(CAST(term AS BLOB), ?1)",  # of a text in capitals, say
     "SELECT 1 FROM revision WHERE instr(before, ?1)",
     "SELECT 1 FROM entity WHERE instr(CAST(key || char(10) || name || char(10) || type"
     " || char(10) || properties AS BLOB), ?1)",
