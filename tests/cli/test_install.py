@@ -65,10 +65,24 @@ def test_a_dry_run_shows_the_difference_and_writes_nothing(run: Runs) -> None:
     assert not CLIENTS["codex"].path.exists()
 
 
+def test_comments_numbers_and_doubled_names_of_others_stay(run: Runs) -> None:
+    path = CLIENTS["zed"].path
+    path.parent.mkdir(parents=True)
+    before = '// mine\n{\n  "ui_font_size": 16.10, // big\n  "x": 1,\n  "x": 1e400,\n}\n'
+    path.write_text(before)
+    run("install", "zed")
+    after = path.read_text()
+    ours = after[after.index('  "context_servers"') : -2]
+    assert after.replace(ours, "") == before
+    run("install", "zed", "--remove")
+    assert path.read_text() == before
+
+
 @pytest.mark.parametrize(
     ("name", "text"),
     [
-        ("zed", '{\n  // mine\n  "theme": "x"\n}\n'),
+        ("zed", '{\n  # mine\n  "theme": "x"\n}\n'),
+        ("zed", '{"context_servers": {}, "context_servers": {}}'),
         ("codex", "[mcp_servers\n"),
         ("cursor", '{"mcpServers": []}'),
         ("cursor", "[]"),

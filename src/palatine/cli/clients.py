@@ -1,7 +1,8 @@
 """Where clients keep their servers and hooks, and how an entry gets into such a file and out again.
 
-A client's file is somebody's work: an edit parses it, changes one entry, and replaces the file
-whole, with the old one kept beside it. What cannot be parsed (JSON with comments) is left alone.
+A client's file is somebody's work: an edit changes one entry where it stands, comments and all
+else kept, and replaces the file whole, with the old one beside it. What cannot be parsed is left
+alone.
 """
 
 from __future__ import annotations
@@ -18,13 +19,13 @@ from pathlib import Path
 from typing import Any
 
 from palatine import config
+from palatine.cli import jsonc
 from palatine.errors import ConflictError, InputError
 
 ENTRY = "palatine"
 _BACKUP = ".before-palatine"
 _OUR_HOOK = re.compile(r"palatine(?:\.exe)?[\"']? hook \w")
 _MEMPALACE = re.compile(r"mempalace(?!.*[/\\])|.*[/\\]mempalace[/\\]mcp_server\.py$")
-_INDENT = re.compile(r"^([ \t]+)\S", re.MULTILINE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,7 +155,7 @@ class Config:
             self._tree = self._parsed(self._before.decode())
         except ValueError as error:
             raise InputError(
-                f"{self.path}: this is not plain {self.path.suffix[1:].upper()} ({error}); nothing"
+                f"{self.path}: this is not {self.path.suffix[1:].upper()} ({error}); nothing"
                 f" was written. Add this entry by hand below {client.servers!r}:"
                 f" {json.dumps({ENTRY: client.entry(server_command(None))})}"
             ) from error
@@ -172,16 +173,26 @@ class Config:
 
     @property
     def after(self) -> str:
-        """What `save` would write; a table that got empty is not in it."""
-        if not self.servers:
-            self._tree.pop(self.client.servers, None)
+        """What `save` would write; a table that got empty is not in it.
+
+        Raises:
+            InputError: a name stands twice in the file where one entry is to be changed.
+        """
         if self.path.suffix == ".toml":
             import tomlkit  # noqa: PLC0415 (for the one client whose file is TOML)
 
+            if not self.servers:
+                self._tree.pop(self.client.servers, None)
             return tomlkit.dumps(self._tree)
-        indent = _INDENT.search(self.before)
-        space = indent[1] if indent else 2
-        return json.dumps(self._tree, indent=space, ensure_ascii=False) + "\n"
+        text, table = self.before, self.client.servers
+        try:
+            for name in jsonc.parse(text).get(table, {}).keys() - self.servers.keys():
+                text = jsonc.drop(text, (table, name))
+            for name, entry in self.servers.items():
+                text = jsonc.put(text, (table, name), entry)
+        except ValueError as error:
+            raise InputError(f"{self.path}: {error}; nothing was written") from error
+        return text
 
     def entry(self, name: str) -> Mapping[str, Any]:
         """The entry of this name, an empty one where there is none.
@@ -232,7 +243,7 @@ class Config:
             import tomlkit  # noqa: PLC0415 (see above)
 
             return tomlkit.parse(text)
-        tree = json.loads(text or "{}")
+        tree = jsonc.parse(text)
         if not isinstance(tree, dict):
             raise ValueError("its root is no object")
         return tree
