@@ -14,7 +14,7 @@ import click
 from palatine import config, hooks
 from palatine.cli.mine import in_words
 from palatine.cli.options import Invocation, needing_extra, writing
-from palatine.cli.output import hint, say
+from palatine.cli.output import hint, one_line, say
 from palatine.errors import InputError
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ def watch_command(
             return
         say(in_words(done))
         for problem in done.problems:
-            warn(f"not read: {problem.path}: {problem.reason}")
+            warn(one_line(f"not read: {problem.path}: {problem.reason}"))
 
     def warn(news: str) -> None:
         hint(news)

@@ -45,7 +45,7 @@ _FIXED = (3_051_003, ((3_050_007, 3_051_000), (3_044_006, 3_045_000)))
 
 # The most specific first: each of apsw's classes is met by one of these, see test_errors.
 ERRORS: tuple[tuple[type[Exception], type[StoreError], str], ...] = (
-    (apsw.FullError, StoreFullError, "the disk is full: nothing was written; make room"),
+    (apsw.FullError, StoreFullError, "the disk is full: this write was not kept; make room"),
     (
         apsw.ReadOnlyError,
         StoreReadOnlyError,
@@ -501,7 +501,7 @@ def unusable(folder: Path, error: OSError) -> PalatineError:
                 " check its owner and mode, choose another folder, or open it read-only"
             )
         case errno.ENOSPC | errno.EDQUOT:
-            return StoreFullError(f"{folder}: {reason}: nothing was written; make room")
+            return StoreFullError(f"{folder}: {reason}: this write was not kept; make room")
         case errno.ENOENT:
             return PalaceMissingError(f"{folder}: {reason}")
     return StoreError(f"{folder}: {reason}: the palace's folder cannot be used")
