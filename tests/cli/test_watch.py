@@ -91,7 +91,9 @@ def test_a_watch_catches_up_files_what_comes_and_ends_well(
     (project / "new.md").write_text("new")
     until(lambda: "new" in texts(tmp_path))
     (project / "new.md").unlink()
+    (project / "two\nlines.pdf").write_bytes(b"%PDF-1.4 broken")
     (project / "last.md").write_text("last")
+    until(lambda: "not read: two lines.pdf: " in told(tmp_path))
     until(lambda: "last" in texts(tmp_path))
     assert "new" in texts(tmp_path), "a watch deletes nothing"
     process.send_signal(end)

@@ -59,7 +59,7 @@ def secrets_command(run: Invocation, mask: bool, forget: bool, wing: str | None,
         say(f"{len(seen.found) - len(shown)} of {len(seen.found)} secrets are gone")
     if shown:
         more = "--forget forgets what cannot be masked" if mask else "--mask masks them"
-        hint(f"{len(shown)} places hold secrets; palatine secrets {more}")
+        hint(f"places that hold secrets: {len(shown)}; palatine secrets {more}")
     elif on_terminal():
         say("no secret is known to be left")
     return LEFT if shown else 0
