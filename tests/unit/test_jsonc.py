@@ -153,8 +153,8 @@ VALUES = st.recursive(
     max_leaves=8,
 )
 TABLES = st.dictionaries(NAMES, st.dictionaries(NAMES, VALUES, max_size=3), max_size=3)
-REMARKS = ["/* , } */", " // ] ,\n"]
-GAPS = st.sampled_from(["", " ", "\n  ", "\t", "\r\n", *REMARKS])
+REMARKS = ["/* , } */", "// ] ,"]
+GAPS = st.sampled_from(["", " ", "\n  ", "\t", "\r\n", REMARKS[0], f" {REMARKS[1]}\n"])
 
 
 @st.composite
